@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
-import inspect
 import json
 import os
 import time
@@ -39,6 +38,9 @@ class Story:
     """A listener that appends each entry to the file behind *descriptor*, as JSON or as indented text."""
 
     def __init__(self, descriptor: int, *, text: bool = False) -> None:
+        import inspect  # slow to import, so only for a listener; and now, for after pivot_root it is out of reach
+
+        self.signature = inspect.signature
         self.descriptor = descriptor
         self.text = text
         self.depth = 0
@@ -94,7 +96,7 @@ def act(page: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def _tell(story: Story, page: str, function: Callable[..., R], args: Any, kwargs: Any) -> R:
     entry: Entry = {"call": function.__name__, "page": page}
-    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound = story.signature(function).bind(*args, **kwargs)
     entry["arguments"] = {name: _show(value) for name, value in bound.arguments.items()}
     started = time.perf_counter_ns()
     try:
@@ -114,6 +116,9 @@ def _show(value: object) -> str:
     if isinstance(value, enum.IntFlag):
         return "|".join(str(flag.name) for flag in value) or "0"
     text = repr(value)
+    if isinstance(value, str) and value.startswith("/proc/self/fd/"):
+        with contextlib.suppress(OSError):
+            text = f"{text} -> {os.readlink(value)!r}"  # the number means nothing to a reader
     return text if len(text) <= 300 else text[:297] + "..."
 
 

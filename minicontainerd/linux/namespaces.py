@@ -1,0 +1,91 @@
+"""Namespaces: which of the kernel's tables a process sees.
+
+::
+
+    mount     the tree of filesystems         pid      process numbers, from 1
+    network   interfaces, routes, ports       ipc      System V IPC, POSIX message queues
+    uts       host name and domain name       user     user and group numbers, capabilities
+    cgroup    what its own cgroup looks like  time     offsets of the monotonic and boot clocks
+
+A namespace lives as long as a process is in it, or a descriptor or bind mount of its file /proc/PID/ns/NAME is kept.
+Two calls move a process: unshare(2) into a new one, setns(2) into one that exists. Of these, ``pid`` and ``time``
+are special: they apply to children made later, never to the caller, whose own number must not change.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from .libc import libc, os_error
+from .tell import act
+
+CLONE_FS = 0x200
+CLONE_NEWTIME = 0x80
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+FLAGS = {
+    "user": CLONE_NEWUSER,
+    "cgroup": CLONE_NEWCGROUP,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+    "network": CLONE_NEWNET,
+    "pid": CLONE_NEWPID,
+    "mount": CLONE_NEWNS,
+    "time": CLONE_NEWTIME,
+}
+"""The runtime-spec's words, in the order to join them: ``user`` first, for it gives the rights over the others."""
+
+FILES = {name: {"network": "net", "mount": "mnt"}.get(name, name) for name in FLAGS}
+"""The name of each one's file in /proc/PID/ns."""
+
+_libc_unshare = libc.unshare
+_libc_unshare.argtypes = [ctypes.c_int]
+_libc_setns = libc.setns
+_libc_setns.argtypes = [ctypes.c_int, ctypes.c_int]
+
+
+def names_of(flags: int) -> str:
+    """The words for *flags*, for people.
+
+    >>> names_of(CLONE_NEWPID | CLONE_NEWNS)
+    'pid mount'
+    """
+    return " ".join(name for name, flag in FLAGS.items() if flags & flag)
+
+
+@act("unshare(2)")
+def unshare(flags: int) -> None:
+    """Leave the namespaces that *flags* name for new ones.
+
+    Raises:
+        PermissionError: EPERM, no CAP_SYS_ADMIN; for CLONE_NEWUSER, the caller is in a chroot.
+        OSError: EINVAL, the kernel lacks one of them, or CLONE_NEWUSER in a process with threads; ENOSPC, the
+            limit in /proc/sys/user is reached.
+    """
+    if _libc_unshare(flags) == -1:
+        raise os_error("unshare(2)")
+
+
+@act("setns(2)")
+def setns(descriptor: int, flags: int = 0) -> None:
+    """Enter the namespace behind *descriptor*, a file of /proc/PID/ns, or those of a pidfd that *flags* name.
+
+    Raises:
+        PermissionError: EPERM, not allowed in the target, or a pid namespace that is not below one's own.
+        OSError: EINVAL, the descriptor is not of this kind, or a user or mount namespace and the caller has threads.
+    """
+    if _libc_setns(descriptor, flags) == -1:
+        raise os_error("setns(2)")
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Device and inode of the namespace file *path*: two names of one namespace have the same."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,149 @@
+"""A process and its relatives: attributes set by prctl(2), and looking at others through /proc.
+
+Process numbers are reused. Who keeps one must know whether it still means the same process: here that is the start
+time, field 22 of /proc/PID/stat, in clock ticks since boot. A number and a start time together never come back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import NamedTuple
+
+from .libc import NUMBERS, libc, os_error, syscall
+from .tell import act
+
+_prctl = libc.prctl
+_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+def prctl(option: int, value: int, call: str) -> None:
+    """prctl(2) with one number; *call* names it in the error."""
+    if _prctl(option, value, 0, 0, 0) == -1:
+        raise os_error(call)
+
+
+@act("PR_SET_CHILD_SUBREAPER(2const)")
+def set_child_subreaper(on: bool = True) -> None:
+    """Become the parent of descendants whose own parent dies, in the place of init."""
+    prctl(PR_SET_CHILD_SUBREAPER, int(on), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+@act("PR_SET_NO_NEW_PRIVS(2const)")
+def set_no_new_privs() -> None:
+    """From now on execve gives no rights that the caller lacks: setuid bits and file capabilities do nothing."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+@act("PR_SET_PDEATHSIG(2const)")
+def set_parent_death_signal(number: int) -> None:
+    """Be sent signal *number* when the thread that made this process ends; cleared by executing a setuid file."""
+    prctl(PR_SET_PDEATHSIG, number, "prctl(PR_SET_PDEATHSIG)")
+
+
+@act("PR_SET_DUMPABLE(2const)")
+def set_dumpable(on: bool) -> None:
+    """Off: no core dump, and only a privileged process may trace this one or open its /proc entries."""
+    prctl(PR_SET_DUMPABLE, int(on), "prctl(PR_SET_DUMPABLE)")
+
+
+@act("PR_SET_KEEPCAPS(2const)")
+def set_keep_capabilities(on: bool) -> None:
+    """On: the permitted set outlives the change from user 0 to another; the effective one is still emptied."""
+    prctl(PR_SET_KEEPCAPS, int(on), "prctl(PR_SET_KEEPCAPS)")
+
+
+@act("KEYCTL_JOIN_SESSION_KEYRING(2const)")
+def join_session_keyring(name: str) -> int:
+    """Get a new session keyring called *name*, so that the caller's keys are not inherited.
+
+    Raises:
+        OSError: ENOSYS, a kernel without keyrings; EDQUOT, the user has too many.
+    """
+    serial = syscall(NUMBERS["keyctl"], _KEYCTL_JOIN_SESSION_KEYRING, name.encode())
+    if serial == -1:
+        raise os_error("keyctl(2)")
+    return serial
+
+
+@act("close_range(2)")
+def close_on_exec_from(first: int) -> None:
+    """Mark every descriptor from *first* up to be closed by execve: none of ours reaches the container's program."""
+    close_range_cloexec = 4
+    if libc.close_range(ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_int(close_range_cloexec)) == -1:
+        raise os_error("close_range(2)")
+
+
+@act("personality(2)")
+def set_personality(persona: int) -> int:
+    """Set the execution domain: 0 is plain Linux, 8 makes uname report a 32-bit machine. The former one."""
+    former = int(libc.personality(ctypes.c_ulong(persona)))
+    if former == -1:
+        raise os_error("personality(2)")
+    return former
+
+
+@act("setdomainname(2)")
+def set_domain_name(name: str) -> None:
+    """Set the NIS domain name of the uts namespace."""
+    encoded = name.encode()
+    if libc.setdomainname(encoded, ctypes.c_size_t(len(encoded))) == -1:
+        raise os_error("setdomainname(2)")
+
+
+@act("sethostname(2)")
+def set_host_name(name: str) -> None:
+    """Set the host name of the uts namespace. By the C library: Python's is in :mod:`socket`, slow to import."""
+    encoded = name.encode()
+    if libc.sethostname(encoded, ctypes.c_size_t(len(encoded))) == -1:
+        raise os_error("sethostname(2)")
+
+
+class Stat(NamedTuple):
+    """What is used of /proc/PID/stat; *state* is R, S, D, T, Z (zombie), X (dead)."""
+
+    command: str
+    state: str
+    parent: int
+    start_time: int
+
+
+def stat(pid: int) -> Stat:
+    """The process *pid*, as seen now.
+
+    Raises:
+        FileNotFoundError, ProcessLookupError: there is none.
+    """
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    command, _, rest = text.partition("(")[2].rpartition(")")  # a command may itself contain a parenthesis
+    fields = rest.split()
+    return Stat(command, fields[0], int(fields[1]), int(fields[19]))
+
+
+def is_alive(pid: int, start_time: int) -> bool:
+    """Whether the process *pid* that began at *start_time* still runs; a zombie does not."""
+    try:
+        now = stat(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return now.start_time == start_time and now.state not in "ZX"
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of *pid*, for its main thread; needs CONFIG_PROC_CHILDREN, which distributions set."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def clear_environment() -> None:
+    """Forget every variable, in Python and in the C library."""
+    os.environ.clear()
