@@ -72,7 +72,7 @@ def parse(text: str) -> Reference:
     if "://" in text or any(ord(character) < 0x20 or character == "\x7f" for character in text):
         raise InvalidArgument(f"{text!r}: invalid reference")
     host, slash, rest = text.partition("/")
-    if not host or host.startswith(":"):
+    if not host or host.startswith((":", "@")):
         raise InvalidArgument(f"{text!r}: hostname required")
     bare = host.rpartition("@")[2]  # what stands before it would be user and password in a URL
     if _BAD_HOST.search(host) or (not bare.startswith("[") and _PORT.search(bare)):
