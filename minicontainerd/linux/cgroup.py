@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 
+from .kernel_file import write_setting
 from .mountinfo import mountinfo
 from .tell import act
 
@@ -75,8 +76,7 @@ def write(folder: str, name: str, text: str) -> None:
         OSError: EINVAL, the kernel does not accept the value; EBUSY, handing down a controller from a group that
             has processes of its own.
     """
-    with open(f"{folder}/{name}", "w", encoding="ascii") as file:
-        file.write(text)
+    write_setting(f"{folder}/{name}", text)
 
 
 @act("cgroups(7)")

@@ -7,9 +7,9 @@ time, field 22 of /proc/PID/stat, in clock ticks since boot. A number and a star
 from __future__ import annotations
 
 import ctypes
-import os
 from typing import NamedTuple
 
+from .kernel_file import write_setting
 from .libc import NUMBERS, libc, os_error, syscall
 from .tell import act
 
@@ -82,6 +82,20 @@ def close_on_exec_from(first: int) -> None:
         raise os_error("close_range(2)")
 
 
+@act("proc_pid_oom_score_adj(5)")
+def set_oom_score(adjustment: int) -> int:
+    """Make the OOM killer like or dislike the caller: -1000 to 1000. What was set.
+
+    Below its own value takes CAP_SYS_RESOURCE; without it, its own is the least it can have, and it gets that.
+    """
+    try:
+        write_setting("/proc/self/oom_score_adj", str(adjustment))
+    except PermissionError:
+        with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+            return int(file.read())
+    return adjustment
+
+
 @act("personality(2)")
 def set_personality(persona: int) -> int:
     """Set the execution domain: 0 is plain Linux, 8 makes uname report a 32-bit machine. The former one."""
@@ -142,8 +156,3 @@ def children_of(pid: int) -> list[int]:
     """The children of *pid*, for its main thread; needs CONFIG_PROC_CHILDREN, which distributions set."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [int(word) for word in file.read().split()]
-
-
-def clear_environment() -> None:
-    """Forget every variable, in Python and in the C library."""
-    os.environ.clear()

@@ -1,0 +1,302 @@
+"""The runtime-spec's config.json and state, as types: what ``json.load`` gives, with names a checker knows.
+
+These are TypedDicts: at run time plain dictionaries, so a runtime that starts once a container pays nothing for
+them; and msgspec can still decode into them, with the path of what is wrong. Every key may be absent unless it is
+in a class that says otherwise. Units are in the comments; only what Linux uses is here.
+
+Source: runtime-spec 1.3 specs-go/config.go and specs-go/state.go, where the prose for each key is config.md.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Box(TypedDict):
+    """A terminal's size, in characters."""
+
+    height: int
+    width: int
+
+
+class User(TypedDict, total=False):
+    uid: int
+    gid: int
+    umask: int
+    additionalGids: list[int]
+    username: str
+
+
+class Capabilities(TypedDict, total=False):
+    bounding: list[str]
+    effective: list[str]
+    inheritable: list[str]
+    permitted: list[str]
+    ambient: list[str]
+
+
+class Rlimit(TypedDict):
+    """*type* is RLIMIT_NOFILE and the like; 2**64-1 means no limit."""
+
+    type: str
+    hard: int
+    soft: int
+
+
+# "class" is a Python keyword, hence the other way to write a TypedDict.
+IOPriority = TypedDict("IOPriority", {"class": str, "priority": int}, total=False)
+
+
+class Scheduler(TypedDict, total=False):
+    """Times in nanoseconds."""
+
+    policy: str
+    nice: int
+    priority: int
+    flags: list[str]
+    runtime: int
+    deadline: int
+    period: int
+
+
+class Process(TypedDict, total=False):
+    terminal: bool
+    consoleSize: Box
+    user: User
+    args: list[str]
+    env: list[str]
+    cwd: str
+    capabilities: Capabilities
+    rlimits: list[Rlimit]
+    noNewPrivileges: bool
+    apparmorProfile: str
+    oomScoreAdj: int
+    scheduler: Scheduler
+    selinuxLabel: str
+    ioPriority: IOPriority
+
+
+class Root(TypedDict, total=False):
+    path: str
+    readonly: bool
+
+
+class IDMapping(TypedDict):
+    containerID: int
+    hostID: int
+    size: int
+
+
+class Mount(TypedDict, total=False):
+    destination: str
+    type: str
+    source: str
+    options: list[str]
+    uidMappings: list[IDMapping]
+    gidMappings: list[IDMapping]
+
+
+class Hook(TypedDict, total=False):
+    """*timeout* in seconds."""
+
+    path: str
+    args: list[str]
+    env: list[str]
+    timeout: int
+
+
+HookName = Literal["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+
+
+class Hooks(TypedDict, total=False):
+    prestart: list[Hook]
+    createRuntime: list[Hook]
+    createContainer: list[Hook]
+    startContainer: list[Hook]
+    poststart: list[Hook]
+    poststop: list[Hook]
+
+
+class Namespace(TypedDict, total=False):
+    """Without *path* a new one is made."""
+
+    type: str
+    path: str
+
+
+class Device(TypedDict, total=False):
+    """*type* is c, b, u or p; *fileMode* as in chmod."""
+
+    path: str
+    type: str
+    major: int
+    minor: int
+    fileMode: int
+    uid: int
+    gid: int
+
+
+class DeviceRule(TypedDict, total=False):
+    """*type* is a, b or c; *access* some of rwm; an absent number means any."""
+
+    allow: bool
+    type: str
+    major: int
+    minor: int
+    access: str
+
+
+class Memory(TypedDict, total=False):
+    """Bytes; -1 is no limit. *swap* is memory and swap together."""
+
+    limit: int
+    reservation: int
+    swap: int
+    kernel: int
+    kernelTCP: int
+    swappiness: int
+    disableOOMKiller: bool
+    useHierarchy: bool
+    checkBeforeUpdate: bool
+
+
+class CPU(TypedDict, total=False):
+    """*quota* and *period* in microseconds; *shares* 2 to 262144, 1024 is normal; *cpus* like ``0-3,5``."""
+
+    shares: int
+    quota: int
+    burst: int
+    period: int
+    realtimeRuntime: int
+    realtimePeriod: int
+    cpus: str
+    mems: str
+    idle: int
+
+
+class Pids(TypedDict, total=False):
+    limit: int
+
+
+class WeightDevice(TypedDict, total=False):
+    major: int
+    minor: int
+    weight: int
+    leafWeight: int
+
+
+class ThrottleDevice(TypedDict):
+    """*rate* in bytes or operations a second."""
+
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIO(TypedDict, total=False):
+    weight: int
+    leafWeight: int
+    weightDevice: list[WeightDevice]
+    throttleReadBpsDevice: list[ThrottleDevice]
+    throttleWriteBpsDevice: list[ThrottleDevice]
+    throttleReadIOPSDevice: list[ThrottleDevice]
+    throttleWriteIOPSDevice: list[ThrottleDevice]
+
+
+class HugepageLimit(TypedDict):
+    """*pageSize* like ``2MB``; *limit* in bytes."""
+
+    pageSize: str
+    limit: int
+
+
+class Rdma(TypedDict, total=False):
+    hcaHandles: int
+    hcaObjects: int
+
+
+class Resources(TypedDict, total=False):
+    devices: list[DeviceRule]
+    memory: Memory
+    cpu: CPU
+    pids: Pids
+    blockIO: BlockIO
+    hugepageLimits: list[HugepageLimit]
+    rdma: dict[str, Rdma]
+    unified: dict[str, str]
+
+
+class SyscallArgument(TypedDict, total=False):
+    index: int
+    value: int
+    valueTwo: int
+    op: str
+
+
+class Syscall(TypedDict, total=False):
+    names: list[str]
+    action: str
+    errnoRet: int
+    args: list[SyscallArgument]
+
+
+class Seccomp(TypedDict, total=False):
+    defaultAction: str
+    defaultErrnoRet: int
+    architectures: list[str]
+    flags: list[str]
+    listenerPath: str
+    listenerMetadata: str
+    syscalls: list[Syscall]
+
+
+class Personality(TypedDict, total=False):
+    domain: str
+    flags: list[str]
+
+
+class TimeOffset(TypedDict, total=False):
+    secs: int
+    nanosecs: int
+
+
+class Linux(TypedDict, total=False):
+    uidMappings: list[IDMapping]
+    gidMappings: list[IDMapping]
+    sysctl: dict[str, str]
+    resources: Resources
+    cgroupsPath: str
+    namespaces: list[Namespace]
+    devices: list[Device]
+    seccomp: Seccomp
+    rootfsPropagation: str
+    maskedPaths: list[str]
+    readonlyPaths: list[str]
+    mountLabel: str
+    personality: Personality
+    timeOffsets: dict[str, TimeOffset]
+
+
+class Spec(TypedDict, total=False):
+    """The whole of config.json."""
+
+    ociVersion: str
+    process: Process
+    root: Root
+    hostname: str
+    domainname: str
+    mounts: list[Mount]
+    hooks: Hooks
+    annotations: dict[str, str]
+    linux: Linux
+
+
+class State(TypedDict, total=False):
+    """What a runtime says of a container, and what a hook reads from its standard input."""
+
+    ociVersion: str
+    id: str
+    status: Literal["creating", "created", "running", "stopped"]
+    pid: int
+    bundle: str
+    annotations: dict[str, str]

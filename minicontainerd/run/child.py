@@ -1,0 +1,280 @@
+"""Between fork and execve: how a copy of the runtime becomes the first process of a container.
+
+::
+
+    parent          the runtime, on the host
+      └ stage       joins the cgroup, enters the namespaces, forks once more, ends      stage()
+          └ init    builds its own world, drops its rights, executes the program        init(), joiner()
+
+Two forks, because entering a pid namespace never changes the caller: only a child made afterwards is inside. The
+stage ends at once, so its child comes to the nearest subreaper: the shim, or the runtime itself in ``run``.
+
+Rules of this file. It imports nothing once it runs, for after ``pivot`` the files are no longer there. It never
+returns into the parent's code: it executes a program or leaves by ``os._exit``. It writes to no descriptor but the
+channel, on which every failure becomes one sentence for the parent. And it is straight: read top to bottom, it is
+the list of what a container is.
+
+Read next: rootfs.py (its filesystem), privileges.py (its rights), create.py (the parent's half of this conversation).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from ..linux import cgroup, namespaces, process, seccomp, terminal
+from ..linux.kernel_file import write_setting
+from ..linux.loopback import bring_up
+from ..linux.tell import step
+from . import devices, hooks, privileges, program, rootfs
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Process, Spec
+    from .channel import Channel
+    from .state import Container
+
+
+class Plan(NamedTuple):
+    """All that the child needs, made ready by the parent while imports and the host's files were at hand."""
+
+    container: Container
+    process: Process
+    join: tuple[tuple[int, int], ...]  # descriptors of namespaces (or a pidfd) to enter, and their flags
+    create: int  # flags of the namespaces to make
+    filter: seccomp.Program | None
+    streams: tuple[int, int, int] = (0, 1, 2)
+    console_socket: int = -1
+    fifo: int = -1
+    preserved: int = 0  # descriptors after standard error that the program gets as well
+    no_pivot: bool = False
+    new_keyring: bool = True
+    cgroup_folders: tuple[str, ...] = ()  # the first that takes us
+
+
+def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
+    """The whole life of the stage, in the child that the parent forked. *joining*: into a container that is there."""
+    try:
+        stage(plan, channel)
+        joiner(plan, channel) if joining else init(plan, channel)
+    except OSError as error:
+        channel.say("error", _sentence(error))
+    except BaseException as error:
+        channel.say("error", str(error.args[0]) if error.args else repr(error))
+    finally:
+        os._exit(1)
+
+
+def stage(plan: Plan, channel: Channel) -> None:
+    """Into the cgroup and the namespaces; returns in a second child, inside all of them."""
+    _use_streams(plan.streams)
+    _default_signals()
+    with step("into the container's cgroup", spec="runtime-spec config-linux.md#cgroup-ownership"):
+        _join_cgroup(plan.cgroup_folders)
+    if (score := plan.process.get("oomScoreAdj")) is not None:
+        process.set_oom_score(score)
+    with step("into the namespaces", spec="runtime-spec config-linux.md#namespaces"):
+        for descriptor, flags in plan.join:
+            namespaces.setns(descriptor, flags)
+        if plan.create & namespaces.CLONE_NEWUSER:
+            namespaces.unshare(namespaces.CLONE_NEWUSER)
+            _ask(channel, "map")
+            os.setgid(0)
+            os.setuid(0)
+        namespaces.unshare(plan.create & ~namespaces.CLONE_NEWUSER)
+    child = os.fork()
+    if child:
+        channel.say("pid", str(child))  # as the host numbers it: the stage itself stayed outside
+        os._exit(0)
+    channel.hear()  # the parent has written down who we are
+
+
+def init(plan: Plan, channel: Channel) -> NoReturn:
+    """The first process of a new container."""
+    config, container = plan.container.config, plan.container
+    os.setsid()
+    if plan.new_keyring:
+        _new_keyring(container.id)
+    if plan.create & namespaces.CLONE_NEWNET:
+        with step("the loopback interface", spec="runtime-spec runtime-linux.md"):
+            bring_up()
+    if plan.create & namespaces.CLONE_NEWNS:
+        _change_root(plan, channel)
+    else:
+        _ask(channel, "mounted")
+        os.chroot(container.rootfs)
+    _terminal(plan)
+    _names_and_sysctls(config)
+    if plan.create & namespaces.CLONE_NEWNS:
+        rootfs.reopen_null()
+        rootfs.finish(config)
+    argv, path, environment = _limit(plan)
+    channel.say("done")
+    channel.close()
+    _await_start(plan.fifo)
+    hooks.run(config, "startContainer", hooks.state_of(container, "created", os.getpid()))
+    _execute(path, argv, environment, plan.preserved)
+
+
+def joiner(plan: Plan, channel: Channel) -> NoReturn:
+    """One more process in a container that runs: its world is there, only rights and program are its own."""
+    os.setsid()
+    _terminal(plan)
+    argv, path, environment = _limit(plan)
+    # No "done" here: the channel closes by execve itself, so the parent also hears when that fails.
+    _execute(path, argv, environment, plan.preserved, channel)
+
+
+def _change_root(plan: Plan, channel: Channel) -> None:
+    config, container = plan.container.config, plan.container
+    with step("a private view of the mounts", spec="runtime-spec config-linux.md#rootfs-mount-propagation"):
+        rootfs.detach(config.get("linux", {}).get("rootfsPropagation", ""))
+        root = rootfs.bind(container.rootfs)
+    rootfs.populate(root, config, container.bundle)
+    if devices.has_own_dev(config):
+        devices.make(root, config)
+    _ask(channel, "mounted")
+    hooks.run(config, "createContainer", hooks.state_of(container, "creating", os.getpid()))
+    with step("the rootfs becomes /", spec="runtime-spec config.md#root"):
+        rootfs.move(root) if plan.no_pivot else rootfs.pivot(root)
+    os.close(root)
+
+
+def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
+    """Take the rights away; what to execute is looked for as the user that will execute it."""
+    each = plan.process
+    user, no_new_privileges = each.get("user", {}), each.get("noNewPrivileges", False)
+    with step("drop privileges", spec="runtime-spec config.md#linux-process"):
+        program.schedule(each)
+        if no_new_privileges:
+            process.set_no_new_privs()
+        if plan.filter and not no_new_privileges:
+            seccomp.load(plan.filter)  # takes CAP_SYS_ADMIN, which is about to go
+        privileges.own_streams(user.get("uid", 0))
+        environment = program.environment(each)
+        try:
+            privileges.become(user, each.get("capabilities"), each["cwd"])
+        except FileNotFoundError as error:
+            reason = str(error.strerror).lower()
+            raise OSError(error.errno, f'chdir to cwd ("{each["cwd"]}") set in config.json failed: {reason}') from error
+        _check_inside()
+        argv = each["args"]
+        path = program.find(argv[0], environment.get("PATH", ""))
+        if plan.filter and no_new_privileges:
+            seccomp.load(plan.filter)
+    return argv, path, environment
+
+
+def _check_inside() -> None:
+    """The working directory must not be a way out through a descriptor of the host's (CVE-2024-21626)."""
+    try:
+        inside = os.getcwd().startswith("/")
+    except FileNotFoundError:
+        inside = False
+    if not inside:
+        outside = "current working directory is outside of container mount namespace root"
+        raise PermissionError(f"{outside} -- possible container breakout detected")
+
+
+def _terminal(plan: Plan) -> None:
+    """A terminal of the container's own devpts: its master goes out by the console socket, its slave becomes 0 to 2."""
+    if not plan.process.get("terminal"):
+        return
+    with step("a terminal", spec="runtime-spec config.md#process"):
+        master, slave, name = terminal.open_pair()
+        if size := plan.process.get("consoleSize"):
+            terminal.resize(master, size["height"], size["width"])
+        terminal.send_descriptor(plan.console_socket, master, name)
+        os.close(master)
+        if plan.create & namespaces.CLONE_NEWNS:
+            devices.bind_console(slave)
+        _use_streams((slave, slave, slave))
+        os.close(slave)
+        terminal.make_controlling(0)
+
+
+def _names_and_sysctls(config: Spec) -> None:
+    if hostname := config.get("hostname"):
+        process.set_host_name(hostname)
+    if domainname := config.get("domainname"):
+        process.set_domain_name(domainname)
+    for name, value in (config.get("linux", {}).get("sysctl") or {}).items():
+        write_setting("/proc/sys/" + name.replace(".", "/"), value)
+
+
+def _await_start(fifo: int) -> None:
+    """Wait until somebody opens exec.fifo for writing and writes. Nobody has it open yet, so poll(2) just waits."""
+    poll = select.poll()
+    poll.register(fifo, select.POLLIN)
+    while not poll.poll():
+        continue
+    os.read(fifo, 1)
+    os.close(fifo)
+
+
+def _execute(
+    path: str, argv: list[str], environment: dict[str, str], preserved: int, channel: Channel | None = None
+) -> NoReturn:
+    with step("execute the program", spec="runtime-spec runtime.md#start"):
+        process.close_on_exec_from(3 + preserved)
+    try:
+        os.execve(path, argv, environment)
+    except OSError as error:
+        sentence = f"exec {path}: {str(error.strerror).lower()}"
+        if channel:
+            channel.say("error", sentence)
+        else:
+            os.write(2, f"{sentence}\n".encode())  # create has answered long ago; only the container's own log is left
+        os._exit(255)
+
+
+def _ask(channel: Channel, word: str) -> None:
+    """Say *word* and wait for the answer; without a parent there is nothing to go on for."""
+    channel.say(word)
+    if channel.hear()[0] != "go":
+        os._exit(1)
+
+
+def _use_streams(streams: tuple[int, int, int]) -> None:
+    copies = [os.dup(stream) for stream in streams]  # first, or a swap would overwrite one still to be copied
+    for number, copy in enumerate(copies):
+        os.dup2(copy, number)
+        os.close(copy)
+
+
+def _default_signals() -> None:
+    """Python ignores SIGPIPE, and ignoring survives execve; a handler does not, but would run Python until then."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _join_cgroup(folders: tuple[str, ...]) -> None:
+    """Enter the first of *folders* that takes us: a container that made groups inside its own has closed that one."""
+    for folder in folders:
+        try:
+            cgroup.write(folder, "cgroup.procs", "0")
+        except OSError:
+            if folder == folders[-1]:
+                raise
+        else:
+            return
+
+
+def _new_keyring(id: str) -> None:
+    try:
+        process.join_session_keyring(f"_ses.{id}")
+    except OSError as error:
+        if error.errno not in (38, 1):  # ENOSYS, EPERM: no keyrings here, or forbidden by an outer filter
+            raise
+
+
+def _sentence(error: OSError) -> str:
+    """An OSError in the form that Go programs give it: what, where, and why in small letters."""
+    if error.errno is None:
+        return str(error)
+    reason = str(error.strerror)
+    where = f" {error.filename}" if error.filename else ""
+    call = next(iter(getattr(error, "__notes__", [])), "").removeprefix("system call: ")
+    return f"{call}{where}: {reason.lower()}" if call else f"{reason}{':' if where else ''}{where}"

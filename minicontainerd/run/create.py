@@ -1,0 +1,297 @@
+"""Make a container: the parent's half of the work that child.py tells from the other side.
+
+::
+
+    parent                                    child
+    record, exec.fifo, cgroup with limits
+    open the namespaces to join, compile the filter
+    fork ──────────────────────────────────▶  into cgroup and namespaces; forks init
+    limits of init, its pid in the record ◀── pid
+    go ────────────────────────────────────▶  mounts, devices
+    prestart and createRuntime hooks       ◀── mounted
+    go ────────────────────────────────────▶  pivot, terminal, rights, filter
+    pid file; the answer: created          ◀── done; waits at exec.fifo for ``start``
+
+Any process may call this: the command minirunc, or a shim that then is the container's parent. It must have one
+thread, and should be a subreaper (linux/process.py), for the stage between parent and init ends early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound, Unknown
+from ..linux import namespaces, process, seccomp, terminal
+from ..linux.kernel_file import write_setting
+from ..linux.tell import step
+from . import cgroups, channel, child, hooks, program, state
+from .state import Container
+from .validate import load_config
+
+if TYPE_CHECKING:
+    from ..oci.runtime import IDMapping, Linux, Spec
+
+
+class Options(NamedTuple):
+    """What a caller may ask beyond the bundle.
+
+    *streams* become the program's 0, 1 and 2; *console* is a connected unix socket to which the master of its
+    terminal is sent instead; *preserved* more descriptors, from 3 up, are passed on as well.
+    """
+
+    pid_file: str = ""
+    console: int = -1
+    no_pivot: bool = False
+    new_keyring: bool = True
+    preserved: int = 0
+    streams: tuple[int, int, int] = (0, 1, 2)
+    warn: Callable[[str], None] = lambda message: None
+
+
+def create(root: str, id: str, bundle: str, options: Options) -> Container:
+    """Make the container *id* from *bundle*; its program waits for :func:`operate.start`.
+
+    Raises:
+        AlreadyExists: there is one of this id.
+        InvalidArgument, NotFound: the bundle is not as it should be.
+        Unknown: something failed on the way; everything is undone.
+    """
+    state.check_id(id)
+    bundle = os.path.realpath(bundle)
+    config = load_config(bundle)
+    check_terminal(bool(config["process"].get("terminal")), options.console)
+    container = _record(root, id, bundle, config)
+    try:
+        container = _bring_up(container, options)
+    except BaseException:
+        undo(state.load(root, id) if os.path.exists(f"{container.folder}/state.json") else container)
+        raise
+    if options.pid_file:
+        write_pid_file(options.pid_file, container.pid)
+    return container
+
+
+def check_terminal(wanted: bool, console: int) -> None:
+    """A terminal needs somebody who takes its master, and the other way round.
+
+    Raises:
+        InvalidArgument: in runc's words.
+    """
+    if wanted and console < 0:
+        raise InvalidArgument("cannot allocate tty if runc will detach without setting console socket")
+    if console >= 0 and not wanted:
+        raise InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
+
+
+def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
+    """The container's folder; making it is what claims the id."""
+    rootfs = os.path.realpath(os.path.join(bundle, config["root"]["path"]))
+    if not os.path.isdir(rootfs):
+        raise NotFound(f"invalid rootfs: stat {rootfs}: no such file or directory")
+    container = Container(root, id, bundle, rootfs, state.now(), config, cgroups.folder_of(config, id), creating=True)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(container.folder, 0o711)
+    except FileExistsError:
+        raise AlreadyExists("container with given ID already exists") from None
+    return container
+
+
+def _bring_up(container: Container, options: Options) -> Container:
+    linux: Linux = container.config.get("linux", {})
+    cgroups.create(container.cgroup, linux.get("resources") or {})
+    with contextlib.ExitStack() as held:
+        plan = _plan(container, options, held)
+        with step("fork: a stage that enters the namespaces", spec="runtime-spec runtime.md#lifecycle"):
+            talk, stage = fork(plan, joining=False)
+        held.callback(talk.close)
+        pid = _stage_report(talk, stage, linux)
+        for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
+            options.warn(problem)
+        container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
+        container.save()
+        talk.say("go")
+        expect(talk, "mounted")
+        _run_hooks(container)
+        talk.say("go")
+        expect(talk, "done")
+    container = container._replace(creating=False)
+    container.save()
+    return container
+
+
+def _plan(container: Container, options: Options, held: contextlib.ExitStack) -> child.Plan:
+    """Everything the child will need and could not get at later; *held* closes our copies of the descriptors."""
+    config = container.config
+    join, create = _namespaces(config, held)
+    os.mkfifo(container.fifo, 0o600)
+    fifo = os.open(container.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    held.callback(os.close, fifo)
+    return child.Plan(
+        container=container,
+        process=config["process"],
+        join=join,
+        create=create,
+        filter=compile_filter(config),
+        streams=options.streams,
+        console_socket=options.console,
+        fifo=fifo,
+        preserved=options.preserved,
+        no_pivot=options.no_pivot,
+        new_keyring=options.new_keyring,
+        cgroup_folders=(container.cgroup,),
+    )
+
+
+def _namespaces(config: Spec, held: contextlib.ExitStack) -> tuple[tuple[tuple[int, int], ...], int]:
+    join, create = [], 0
+    wanted = {each["type"]: each.get("path", "") for each in config.get("linux", {}).get("namespaces") or []}
+    for name, flag in namespaces.FLAGS.items():  # in this order: user first
+        path = wanted.get(name)
+        if path == "":
+            create |= flag
+        elif path:
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise NotFound(f"namespace path: lstat {path}: {str(error.strerror).lower()}") from error
+            held.callback(os.close, descriptor)
+            join.append((descriptor, flag))
+    return tuple(join), create
+
+
+def compile_filter(config: Spec) -> seccomp.Program | None:
+    """The config's seccomp filter as a program.
+
+    Raises:
+        InvalidArgument: it names what is not known.
+    """
+    wanted = config.get("linux", {}).get("seccomp")
+    if not wanted:
+        return None
+    try:
+        return seccomp.compile(wanted)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+
+
+def connect(path: str) -> int:
+    """The console socket, to which the terminal's master will be sent.
+
+    Raises:
+        NotFound: nobody listens there.
+    """
+    try:
+        return terminal.connect(path)
+    except OSError as error:
+        raise NotFound(f"console socket {path}: {str(error.strerror).lower()}") from error
+
+
+def fork(plan: child.Plan, *, joining: bool) -> tuple[channel.Channel, int]:
+    """Fork the stage; our side of the channel, and the stage's pid."""
+    ours, theirs = channel.pair()
+    stage = os.fork()
+    if stage == 0:
+        ours.close()
+        child.run(plan, theirs, joining=joining)
+    theirs.close()
+    return ours, stage
+
+
+def _stage_report(talk: channel.Channel, stage: int, linux: Linux) -> int:
+    """The pid of init; on the way, write the mappings of a new user namespace, which only the outside may."""
+    try:
+        word, text = hear(talk)
+        if word == "map":
+            _write_mappings(stage, linux)
+            talk.say("go")
+            word, text = hear(talk)
+        if word != "pid":
+            raise Unknown(f"unable to start container process: the stage said {word!r}")
+        return int(text)
+    finally:
+        reap(stage)
+
+
+def _write_mappings(pid: int, linux: Linux) -> None:
+    def text(mappings: list[IDMapping]) -> str:
+        return "".join(f"{each['containerID']} {each['hostID']} {each['size']}\n" for each in mappings)
+
+    with step("user and group mappings", spec="runtime-spec config-linux.md#user-namespace-mappings"):
+        write_setting(f"/proc/{pid}/uid_map", text(linux.get("uidMappings") or []))
+        write_setting(f"/proc/{pid}/gid_map", text(linux.get("gidMappings") or []))
+
+
+def hear(talk: channel.Channel) -> tuple[str, str]:
+    """The child's next message.
+
+    Raises:
+        Unknown: it is an error, or the child is gone without one.
+    """
+    word, text = talk.hear()
+    if word == "error":
+        raise Unknown(f"unable to start container process: {text}")
+    if not word:
+        raise Unknown("unable to start container process: the child died without a word")
+    return word, text
+
+
+def expect(talk: channel.Channel, wanted: str) -> None:
+    """Hear *wanted* and nothing else."""
+    word, _ = hear(talk)
+    if word != wanted:
+        raise Unknown(f"unable to start container process: the child said {word!r} instead of {wanted!r}")
+
+
+def reap(pid: int) -> None:
+    """Wait for our child *pid*; somebody else who waits for all children may have been faster."""
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass
+
+
+def _run_hooks(container: Container) -> None:
+    current = hooks.state_of(container, "creating", container.pid)
+    hooks.run(container.config, "prestart", current)
+    hooks.run(container.config, "createRuntime", current)
+
+
+def undo(container: Container) -> None:
+    """Take a container apart, however far it got: processes, cgroup, folder."""
+    with _forgiving():
+        cgroups.kill(container.cgroup)
+        if container.is_alive():
+            os.kill(container.pid, 9)
+        if container.pid:
+            reap(container.pid)
+    with _forgiving():
+        cgroups.remove(container.cgroup)
+    remove_folder(container)
+
+
+@contextlib.contextmanager
+def _forgiving() -> Iterator[None]:
+    """The first error is what the caller has to know; what goes wrong in cleaning up after it comes second."""
+    try:
+        yield
+    except (OSError, ContainerdError):
+        pass
+
+
+def remove_folder(container: Container) -> None:
+    """Remove the record; from now on the id is free."""
+    for name in os.listdir(container.folder):
+        os.unlink(os.path.join(container.folder, name))
+    os.rmdir(container.folder)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write *pid* to *path* as a whole: whoever waits for the file finds the number in it."""
+    draft = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
+    with open(draft, "w", encoding="ascii") as file:
+        file.write(str(pid))
+    os.rename(draft, path)

@@ -1,0 +1,90 @@
+"""Hooks: programs of the user's, run at fixed moments of a container's life with its state on standard input.
+
+::
+
+    prestart, createRuntime    by create, on the host, when the namespaces and mounts are there
+    createContainer            by create, in the container's namespaces, the root not changed yet
+    startContainer             by start, in the container, just before its program
+    poststart                  by start, on the host, just after
+    poststop                   by delete, on the host, when all is gone
+
+A hook that fails in one of the first three rows ends the container; after poststart and poststop a warning is all.
+Source: runtime-spec 1.3 config.md#posix-platform-hooks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DeadlineExceeded, Unknown
+from ..linux.tell import step
+from .state import VERSION, Container
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Hook, HookName, Spec
+
+
+def state_of(container: Container, status: str, pid: int) -> dict[str, Any]:
+    """The state that the runtime-spec defines, as a hook reads it."""
+    state: dict[str, Any] = {
+        "ociVersion": container.config.get("ociVersion", VERSION),
+        "id": container.id,
+        "status": status,
+        "pid": pid,
+        "bundle": container.bundle,
+    }
+    if annotations := container.config.get("annotations"):
+        state["annotations"] = annotations
+    return state
+
+
+def run(config: Spec, name: HookName, state: dict[str, Any]) -> None:
+    """Run every hook called *name*, in order, each with *state* on its standard input.
+
+    Raises:
+        Unknown: one could not be started or did not return 0; what it wrote is in the message.
+        DeadlineExceeded: one took longer than its timeout, and was killed.
+    """
+    for number, hook in enumerate((config.get("hooks") or {}).get(name) or []):
+        with step(f"{name} hook {hook['path']}", spec="runtime-spec config.md#posix-platform-hooks"):
+            _run_one(f"error running {name} hook #{number}", hook, json.dumps(state).encode())
+
+
+def _run_one(what: str, hook: Hook, state: bytes) -> None:
+    given, output = os.memfd_create("state"), os.memfd_create("output")
+    try:
+        os.write(given, state)
+        os.lseek(given, 0, os.SEEK_SET)
+        environment = dict(entry.partition("=")[::2] for entry in hook.get("env") or [])
+        streams = [(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+        try:
+            path = hook["path"]
+            pid = os.posix_spawn(path, hook.get("args") or [path], environment, file_actions=streams)
+        except OSError as error:
+            raise Unknown(f"{what}: {error.strerror}: {hook['path']}") from error
+        status = _wait(what, pid, hook.get("timeout"))
+        if status != 0:
+            os.lseek(output, 0, os.SEEK_SET)
+            said = os.read(output, 2048).decode(errors="replace").strip()
+            raise Unknown(f"{what}: exit status {status}, output: {said}")
+    finally:
+        os.close(given)
+        os.close(output)
+
+
+def _wait(what: str, pid: int, timeout: int | None) -> int:
+    """The exit status of *pid*, which may take *timeout* seconds."""
+    if timeout is not None:
+        watched = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(watched, select.POLLIN)
+        in_time = bool(poll.poll(timeout * 1000))
+        os.close(watched)
+        if not in_time:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            raise DeadlineExceeded(f"{what}: not done after {timeout} s")
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

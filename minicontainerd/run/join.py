@@ -1,0 +1,85 @@
+"""``exec``: one more process in a container that runs.
+
+Its world is there already. One setns(2) with a pidfd of the container's first process enters all namespaces at
+once; the cgroup is joined before that, while its files can still be seen. What is left is what every process needs
+for itself: a terminal, a user, rights, a filter, a program (child.py, ``joiner``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import FailedPrecondition, Unknown
+from ..linux import cgroup, namespaces
+from ..linux.tell import step
+from . import child, create, program
+from .state import Container
+from .validate import check_process
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Process
+
+
+def execute(container: Container, process: Process, options: create.Options, *, ignore_paused: bool = False) -> int:
+    """Start *process* in the container; its pid on the host. When this returns, the program has been executed.
+
+    Raises:
+        FailedPrecondition: the container is stopped or paused.
+        InvalidArgument: *process* is not as it should be.
+        Unknown: something failed on the way; the child is gone.
+    """
+    status = container.status()
+    if status == "stopped":
+        raise FailedPrecondition("cannot exec in a stopped container")
+    if status == "paused" and not ignore_paused:
+        raise FailedPrecondition("cannot exec in a paused container (use --ignore-paused to override)")
+    check_process(process)
+    create.check_terminal(bool(process.get("terminal")), options.console)
+    with contextlib.ExitStack() as held:
+        plan = _plan(container, process, options, held)
+        with step("fork: a stage that joins the container", spec="runtime-spec runtime.md"):
+            talk, stage = create.fork(plan, joining=True)
+        held.callback(talk.close)
+        try:
+            _, text = create.hear(talk)
+        finally:
+            create.reap(stage)
+        pid = int(text)
+        for problem in program.limit(pid, process.get("rlimits") or []):
+            options.warn(problem)
+        if options.pid_file:
+            create.write_pid_file(options.pid_file, pid)
+        talk.say("go")
+        word, text = talk.hear()  # nothing, when execve has closed the channel
+        if word:
+            create.reap(pid)
+            raise Unknown(f"unable to start container process: {text}")
+    return pid
+
+
+def _plan(container: Container, process: Process, options: create.Options, held: contextlib.ExitStack) -> child.Plan:
+    pidfd = os.pidfd_open(container.pid)
+    held.callback(os.close, pidfd)
+    return child.Plan(
+        container=container,
+        process=process,
+        join=((pidfd, _other_namespaces(container.pid)),),
+        create=0,
+        filter=create.compile_filter(container.config),
+        streams=options.streams,
+        console_socket=options.console,
+        preserved=options.preserved,
+        cgroup_folders=(container.cgroup, cgroup.tree() + cgroup.own(container.pid)),
+    )
+
+
+def _other_namespaces(pid: int) -> int:
+    """Flags of the namespaces in which *pid* is and we are not; entering one's own user namespace is an error."""
+    flags = 0
+    for name, file in namespaces.FILES.items():
+        theirs, ours = f"/proc/{pid}/ns/{file}", f"/proc/self/ns/{file}"
+        if os.path.exists(ours) and namespaces.identity(theirs) != namespaces.identity(ours):
+            flags |= namespaces.FLAGS[name]
+    return flags

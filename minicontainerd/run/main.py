@@ -1,0 +1,460 @@
+"""``minirunc``: the runtime's command line, as runc has it.
+
+Each command below translates words into one call of the room, and decides nothing. A failure is an exception with
+runc's words; :func:`main` logs it and returns 1 (``exec``: 255). To start fast, this imports little: neither argparse
+nor logging nor dataclasses; what only some commands need is imported in them.
+
+Read next: create.py, then child.py. Source: runc@76d9cf5 main.go and the file of each command; man/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import ContainerdError, InvalidArgument
+from . import flags as command_line
+from . import state
+from .flags import MANY, SWITCH, VALUE, Flags
+from .log import Log
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Process, Resources
+    from .create import Options
+
+RELEASE = "0.1.0"
+
+_GLOBAL = {
+    "root": VALUE,
+    "log": VALUE,
+    "log-format": VALUE,
+    "debug": SWITCH,
+    "systemd-cgroup": SWITCH,
+    "rootless": VALUE,
+    "criu": VALUE,
+    "explain": VALUE,
+    "help": SWITCH,
+    "version": SWITCH,
+}
+_CREATE = {
+    "bundle": VALUE,
+    "pid-file": VALUE,
+    "console-socket": VALUE,
+    "no-pivot": SWITCH,
+    "no-new-keyring": SWITCH,
+    "preserve-fds": VALUE,
+}
+_EXEC = {
+    **dict.fromkeys(["process", "pid-file", "console-socket", "user", "cwd", "preserve-fds"], VALUE),
+    **dict.fromkeys(["detach", "tty", "no-new-privs", "ignore-paused"], SWITCH),
+    **dict.fromkeys(["env", "cap", "additional-gids", "cgroup"], MANY),
+}
+_UPDATE_NUMBERS = {
+    "blkio-weight": ("blockIO", "weight"),
+    "cpu-period": ("cpu", "period"),
+    "cpu-quota": ("cpu", "quota"),
+    "cpu-burst": ("cpu", "burst"),
+    "cpu-share": ("cpu", "shares"),
+    "cpu-idle": ("cpu", "idle"),
+    "memory": ("memory", "limit"),
+    "memory-reservation": ("memory", "reservation"),
+    "memory-swap": ("memory", "swap"),
+    "pids-limit": ("pids", "limit"),
+}
+
+
+class Context(NamedTuple):
+    """What the words before the command said."""
+
+    root: str
+    log: Log
+
+    def container(self, id: str) -> state.Container:
+        return state.load(self.root, id)
+
+
+def create(context: Context, flags: Flags, words: list[str]) -> int:
+    """create a container"""
+    from .create import create
+
+    create(context.root, words[0], flags.value("bundle", "."), _options(context, flags))
+    return 0
+
+
+def run(context: Context, flags: Flags, words: list[str]) -> int:
+    """create and run a container"""
+    from ..linux.process import set_child_subreaper
+    from . import operate, validate
+    from .create import create
+
+    terminal = bool(validate.load_config(flags.value("bundle", ".")).get("process", {}).get("terminal"))
+    detach = flags.on("detach")
+    if not detach:
+        set_child_subreaper()
+    options, ours = _foreground_console(_options(context, flags), terminal and not detach)
+    container = create(context.root, words[0], flags.value("bundle", "."), options)
+    try:
+        operate.start(container, context.log.warning)
+        status = 0 if detach else _attend(container.pid, ours)
+    except BaseException:
+        operate.delete(container, context.log.warning, force=True)
+        raise
+    if not detach and not flags.on("keep"):
+        operate.delete(container, context.log.warning, force=True)
+    return status
+
+
+def start(context: Context, flags: Flags, words: list[str]) -> int:
+    """executes the user defined process in a created container"""
+    from . import operate
+
+    operate.start(context.container(words[0]), context.log.warning)
+    return 0
+
+
+def show_state(context: Context, flags: Flags, words: list[str]) -> int:
+    """output the state of a container"""
+    from . import report
+
+    print(json.dumps(report.state(context.container(words[0])), indent=2))
+    return 0
+
+
+def kill(context: Context, flags: Flags, words: list[str]) -> int:
+    """send the specified signal (default: SIGTERM) to the container's init process"""
+    from ..linux import signals
+    from . import operate
+
+    container = context.container(words[0])
+    try:
+        number = signals.number_of(words[1] if len(words) > 1 else "TERM")
+    except ValueError:
+        raise InvalidArgument(f'unknown signal "{words[1]}"') from None
+    operate.kill(container, number, all=flags.on("all"))
+    return 0
+
+
+def delete(context: Context, flags: Flags, words: list[str]) -> int:
+    """delete any resources held by the container"""
+    from ..errors import NotFound
+    from . import operate
+
+    force = flags.on("force")
+    try:
+        container = context.container(words[0])
+    except NotFound:
+        _remove_half_made(context.root, words[0])
+        if force:
+            return 0
+        raise
+    operate.delete(container, context.log.warning, force=force)
+    return 0
+
+
+def execute(context: Context, flags: Flags, words: list[str]) -> int:
+    """execute new process inside the container"""
+    from ..linux.process import set_child_subreaper
+    from . import join
+
+    container = context.container(words[0])
+    process = _process(container, flags, words[1:])
+    detach = flags.on("detach")
+    if not detach:
+        set_child_subreaper()
+    wants_own = bool(process.get("terminal")) and not detach
+    options, ours = _foreground_console(_options(context, flags), wants_own)
+    pid = join.execute(container, process, options, ignore_paused=flags.on("ignore-paused"))
+    return 0 if detach else _attend(pid, ours)
+
+
+def ps(context: Context, flags: Flags, words: list[str]) -> int:
+    """display the processes running inside a container"""
+    from . import operate, report
+
+    pids = operate.processes(context.container(words[0]))
+    format = flags.value("format", "table")
+    if format == "json":
+        print(json.dumps(pids, separators=(",", ":")))
+    elif format == "table":
+        print(report.ps_table(pids, words[1:]))
+    else:
+        raise InvalidArgument("invalid format option")
+    return 0
+
+
+def show_list(context: Context, flags: Flags, words: list[str]) -> int:
+    """list containers started by the runtime with the given root"""
+    from . import report
+
+    containers = state.load_all(context.root)
+    format = flags.value("format", "table")
+    if flags.on("quiet"):
+        print("\n".join(container.id for container in containers), end="\n" if containers else "")
+    elif format == "json":
+        print(report.list_json(containers))
+    elif format == "table":
+        print(report.list_table(containers))
+    else:
+        raise InvalidArgument("invalid format option")
+    return 0
+
+
+def pause(context: Context, flags: Flags, words: list[str]) -> int:
+    """suspend all processes inside the container"""
+    from . import operate
+
+    operate.pause(context.container(words[0]))
+    return 0
+
+
+def resume(context: Context, flags: Flags, words: list[str]) -> int:
+    """resume all processes that have been previously paused"""
+    from . import operate
+
+    operate.resume(context.container(words[0]))
+    return 0
+
+
+def update(context: Context, flags: Flags, words: list[str]) -> int:
+    """update container resource constraints"""
+    from . import operate
+
+    container = context.container(words[0])
+    resources: Resources = {}
+    if source := flags.value("resources"):
+        resources = json.load(sys.stdin) if source == "-" else json.loads(_read(source))
+    else:
+        for flag, (group, key) in _UPDATE_NUMBERS.items():
+            if (number := flags.number(flag)) is not None:
+                resources.setdefault(group, {})[key] = number  # type: ignore[misc]
+        for word in ("cpus", "mems"):
+            if value := flags.value(f"cpuset-{word}"):
+                resources.setdefault("cpu", {})[word] = value
+    operate.update(container, resources)
+    return 0
+
+
+def spec(context: Context, flags: Flags, words: list[str]) -> int:
+    """create a new specification file"""
+    from . import example
+
+    path = os.path.join(flags.value("bundle", "."), "config.json")
+    if os.path.exists(path):
+        raise InvalidArgument("File config.json exists. Remove it first")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(example.config(), file, indent="\t")
+    return 0
+
+
+def features(context: Context, flags: Flags, words: list[str]) -> int:
+    """show the enabled features"""
+    from . import report
+
+    print(json.dumps(report.features(), indent=4))
+    return 0
+
+
+class Command(NamedTuple):
+    """One command: what it does, its flags and their letters, how many words it takes, how its errors begin."""
+
+    function: Callable[[Context, Flags, list[str]], int]
+    flags: dict[str, str]
+    least: int = 1
+    most: int | None = 1
+    short: dict[str, str] = {}
+    before_error: str = ""
+    failure: int = 1
+
+
+COMMANDS = {
+    "create": Command(create, _CREATE, short={"b": "bundle"}, before_error="runc create failed: "),
+    "delete": Command(delete, {"force": SWITCH}, short={"f": "force"}),
+    "exec": Command(
+        execute,
+        _EXEC,
+        most=None,
+        short={"d": "detach", "e": "env", "p": "process", "t": "tty", "u": "user", "c": "cap", "g": "additional-gids"},
+        before_error="exec failed: ",
+        failure=255,
+    ),
+    "features": Command(features, {}, least=0, most=0),
+    "kill": Command(kill, {"all": SWITCH}, most=2, short={"a": "all"}),
+    "list": Command(show_list, {"format": VALUE, "quiet": SWITCH}, 0, 0, {"f": "format", "q": "quiet"}),
+    "pause": Command(pause, {}),
+    "ps": Command(ps, {"format": VALUE}, most=None, short={"f": "format"}),
+    "resume": Command(resume, {}),
+    "run": Command(
+        run,
+        {**_CREATE, "detach": SWITCH, "keep": SWITCH, "no-subreaper": SWITCH},
+        short={"b": "bundle", "d": "detach"},
+        before_error="runc run failed: ",
+    ),
+    "spec": Command(spec, {"bundle": VALUE}, 0, 0, {"b": "bundle"}),
+    "start": Command(start, {}),
+    "state": Command(show_state, {}),
+    "update": Command(
+        update,
+        {"resources": VALUE, "cpuset-cpus": VALUE, "cpuset-mems": VALUE, **dict.fromkeys(_UPDATE_NUMBERS, VALUE)},
+        short={"r": "resources"},
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, do it, and say what went wrong. The status for the shell."""
+    log = Log()
+    try:
+        flags, words = command_line.parse(arguments or sys.argv[1:], _GLOBAL, {"h": "help", "v": "version"})
+        log = Log(flags.value("log"), flags.value("log-format", "text"))
+        if flags.on("version"):
+            return _version()
+        if flags.on("help") or not words or words[0] in ("help", "h"):
+            return _help()
+        if words[0] not in COMMANDS:
+            log.error(f"No help topic for '{words[0]}'\n")
+            return 3
+        if flags.on("systemd-cgroup"):
+            raise InvalidArgument("systemd cgroups are not driven here: leave out --systemd-cgroup")
+    except ContainerdError as error:
+        log.error(_message(error))
+        return 1
+    status = _dispatch(COMMANDS[words[0]], words, flags, log)
+    # Leaving at once saves the milliseconds in which Python would take itself apart.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
+
+
+def _dispatch(command: Command, words: list[str], global_flags: Flags, log: Log) -> int:
+    try:
+        flags, rest = command_line.parse(words[1:], command.flags, command.short)
+        if len(rest) < command.least or (command.most is not None and len(rest) > command.most):
+            exact = "exactly" if command.least == command.most else "a minimum of"
+            raise InvalidArgument(f'minirunc: "{words[0]}" requires {exact} {command.least} argument(s)')
+    except InvalidArgument as error:
+        log.error(_message(error))
+        return 1
+    context = Context(global_flags.value("root", state.DEFAULT_ROOT), log)
+    try:
+        if path := global_flags.value("explain"):
+            return _explained(path, command, context, flags, rest)
+        return command.function(context, flags, rest)
+    except (ContainerdError, OSError, ValueError, KeyError) as error:
+        log.error(command.before_error + _message(error))
+        return command.failure
+
+
+def _explained(path: str, command: Command, context: Context, flags: Flags, rest: list[str]) -> int:
+    from ..linux.tell import Story, telling
+
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with telling(Story(descriptor, text=not path.endswith(".json"))):
+        return command.function(context, flags, rest)
+
+
+def _message(error: Exception) -> str:
+    """The sentence for the user: ours without the word of its class, which runc does not have either."""
+    if isinstance(error, ContainerdError):
+        return str(error.args[0]) if error.args else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        note = next(iter(getattr(error, "__notes__", [])), "").removeprefix("system call: ")
+        parts = [note, str(error.filename or ""), error.strerror.lower()]
+        return ": ".join(part for part in parts if part)
+    return f"{type(error).__name__}: {error}"
+
+
+def _options(context: Context, flags: Flags) -> Options:
+    from .create import Options, connect
+
+    path = flags.value("console-socket")
+    extra = flags.value("preserve-fds", "0")
+    return Options(
+        pid_file=flags.value("pid-file"),
+        console=connect(path) if path else -1,
+        no_pivot=flags.on("no-pivot"),
+        new_keyring=not flags.on("no-new-keyring"),
+        preserved=int(extra) + int(os.environ.get("LISTEN_FDS", "0")),
+        warn=context.log.warning,
+    )
+
+
+def _foreground_console(options: Options, wanted: bool) -> tuple[Options, int]:
+    """A console socket of our own when the caller stays to show the terminal itself; our end of it, or -1."""
+    if not wanted or options.console >= 0:
+        return options, -1
+    import socket
+
+    ours, theirs = socket.socketpair()
+    return options._replace(console=theirs.detach()), ours.detach()
+
+
+def _attend(pid: int, console: int) -> int:
+    from . import foreground
+
+    return foreground.attend(pid, foreground.receive_master(console) if console >= 0 else -1)
+
+
+def _process(container: state.Container, flags: Flags, words: list[str]) -> Process:
+    """The process for ``exec``: of the file, or the container's own with what the flags change."""
+    from . import validate
+
+    if path := flags.value("process"):
+        return validate.parse_process(_read(path))
+    if not words:
+        raise InvalidArgument("process args cannot be empty")
+    process = container.config["process"].copy()
+    process["args"] = words
+    process["terminal"] = flags.on("tty")
+    process["env"] = [*(process.get("env") or []), *flags.many("env")]
+    if cwd := flags.value("cwd"):
+        process["cwd"] = cwd
+    if flags.on("no-new-privs"):
+        process["noNewPrivileges"] = True
+    user = process.get("user", {}).copy()
+    if text := flags.value("user"):
+        uid, _, gid = text.partition(":")
+        user["uid"] = int(uid)
+        if gid:
+            user["gid"] = int(gid)
+    if groups := flags.many("additional-gids"):
+        user["additionalGids"] = [*user.get("additionalGids", []), *map(int, groups)]
+    process["user"] = user
+    if more := flags.many("cap"):
+        sets = process.get("capabilities", {})
+        process["capabilities"] = {
+            **sets,
+            "bounding": [*sets.get("bounding", []), *more],
+            "effective": [*sets.get("effective", []), *more],
+            "permitted": [*sets.get("permitted", []), *more],
+        }
+    return process
+
+
+def _remove_half_made(root: str, id: str) -> None:
+    """A folder without a record is of a create that was killed; nobody else would ever remove it."""
+    folder = os.path.join(root, id)
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _version() -> int:
+    print(f"minirunc version {RELEASE}\nspec: {state.VERSION}")
+    return 0
+
+
+def _help() -> int:
+    lines = [f"   {name:<10} {command.function.__doc__}" for name, command in COMMANDS.items()]
+    print("USAGE:\n   minirunc [global options] command [command options] [arguments...]\n\nCOMMANDS:")
+    print("\n".join(lines))
+    print("\nGLOBAL OPTIONS:\n   " + " ".join(f"--{name}" for name in _GLOBAL))
+    return 0

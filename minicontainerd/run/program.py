@@ -1,0 +1,121 @@
+"""What is executed: which file, with which environment, limits and schedule.
+
+Source: runtime-spec 1.3 config.md#process; the search and its error words are those of Go's os/exec, which callers
+of runc know.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from typing import TYPE_CHECKING
+
+from ..linux import scheduling
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Process, Rlimit
+
+
+def find(name: str, path: str) -> str:
+    """The file to execute for *name*: as it stands if it has a slash, else the first in the folders of *path*.
+
+    Raises:
+        FileNotFoundError, PermissionError: in Go's words, the whole sentence is the message.
+    """
+    if "/" in name:
+        _check_executable(name, name)
+        return name
+    for folder in path.split(":"):
+        candidate = os.path.join(folder or ".", name)
+        try:
+            _check_executable(candidate, name)
+        except OSError:
+            continue
+        return candidate
+    raise FileNotFoundError(f'exec: "{name}": executable file not found in $PATH')
+
+
+def _check_executable(path: str, name: str) -> None:
+    try:
+        is_folder = os.path.isdir(path)
+        os.stat(path)
+    except OSError as error:
+        raise FileNotFoundError(f'exec: "{name}": stat {path}: {str(error.strerror).lower()}') from None
+    if is_folder or not os.access(path, os.X_OK, effective_ids=True):
+        raise PermissionError(f'exec: "{name}": permission denied')
+
+
+def environment(each: Process) -> dict[str, str]:
+    """The variables of the config (the last of a name wins), and HOME from the container's /etc/passwd if missing."""
+    variables = {}
+    for entry in each.get("env") or []:
+        name, equals, value = entry.partition("=")
+        if not equals or not name:
+            raise ValueError(f'invalid environment variable "{entry}"')
+        variables[name] = value
+    if not variables.get("HOME"):
+        variables["HOME"] = _home(each.get("user", {}).get("uid", 0))
+    return variables
+
+
+def _home(uid: int) -> str:
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                fields = line.rstrip("\n").split(":")
+                if len(fields) >= 6 and fields[2] == str(uid):
+                    return fields[5]
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            raise
+    return "/"
+
+
+def limit(pid: int, limits: list[Rlimit]) -> list[str]:
+    """Set the resource limits of *pid*, from outside: with the host's rights. What could not be done, as sentences.
+
+    Raising a hard limit takes CAP_SYS_RESOURCE. A root without it gets as far as its own hard limit goes.
+    """
+    problems = []
+    for each in limits:
+        number = getattr(resource, each["type"], None)
+        if number is None:
+            raise ValueError(f"invalid rlimit type {each['type']}")
+        soft, hard = (_signed(each[which]) for which in ("soft", "hard"))
+        try:
+            resource.prlimit(pid, number, (soft, hard))
+        except PermissionError:
+            _, most = resource.prlimit(pid, number)
+            resource.prlimit(pid, number, (_least(soft, most), _least(hard, most)))
+            problems.append(f"{each['type']}: no right to raise the hard limit to {each['hard']}, it stays at {most}")
+    return problems
+
+
+def _signed(limit: int) -> int:
+    return resource.RLIM_INFINITY if limit >= 2**63 else limit
+
+
+def _least(one: int, other: int) -> int:
+    """The lower of two limits, where -1 is none at all.
+
+    >>> _least(-1, 5), _least(3, 5), _least(-1, -1)
+    (5, 3, -1)
+    """
+    return min(one, other) if one >= 0 and other >= 0 else max(one, other)
+
+
+def schedule(each: Process) -> None:
+    """Apply the scheduling policy and the I/O priority that the config may name."""
+    if scheduler := each.get("scheduler"):
+        scheduling.set_scheduler(
+            scheduler["policy"],
+            flags=scheduler.get("flags") or [],
+            nice=scheduler.get("nice", 0),
+            priority=scheduler.get("priority", 0),
+            runtime=scheduler.get("runtime", 0),
+            deadline=scheduler.get("deadline", 0),
+            period=scheduler.get("period", 0),
+        )
+    if priority := each.get("ioPriority"):
+        scheduling.set_io_priority(priority["class"], priority.get("priority", 0))

@@ -1,0 +1,243 @@
+"""The container's filesystem: from a folder on the host to the ``/`` of a process that cannot see anything else.
+
+::
+
+    detach       make every mount a slave, so that ours do not reach the host
+    bind         the rootfs onto itself: pivot_root wants a mount point
+    populate     the config's mounts in order, then device nodes and links in /dev
+      (here the createRuntime hooks run on the host, createContainer hooks inside)
+    pivot        the rootfs becomes /, the old root falls off
+    finish       read-only root, read-only and masked paths
+
+The rootfs is written by strangers, so no path in it is ever used as it stands: each is resolved by the kernel as if
+the rootfs were / (linux/paths.py), and what is mounted is mounted on the open descriptor. All of this runs in the
+child, after fork; it imports nothing.
+
+Source: runtime-spec 1.3 config.md#mounts, config-linux.md. Behaviour where that is silent: runc@76d9cf5
+libcontainer/rootfs_linux.go.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from ..linux import cgroup, paths
+from ..linux.mount import MNT, MS, mount, mount_setattr, pivot_root, umount
+from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
+from ..linux.mountinfo import mount_of
+from ..linux.tell import step
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Mount, Spec
+
+# What lxcfs and its like may put over single files of /proc; anything else there could lie to security code.
+_ALLOWED_IN_PROC = frozenset(
+    "/proc/" + name
+    for name in [
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    ]
+)
+_KERNEL_VIEWS = frozenset({"proc", "sysfs"})
+
+
+def detach(propagation: str) -> None:
+    """Make the mounts of this new namespace deaf or dumb towards the host: *propagation* of the config, else rslave."""
+    mount("", "/", "", PROPAGATION[propagation or "rslave"] | MS.REC)
+
+
+def bind(rootfs: str) -> int:
+    """Mount *rootfs* onto itself; an O_PATH descriptor of that mount, and the working directory in it."""
+    parent = mount_of(rootfs)
+    if any(field.startswith("shared:") for field in parent.propagation):
+        # pivot_root refuses a shared parent, and it would carry our mounts to its peers.
+        mount("", parent.target, "", MS.PRIVATE)
+    mount(rootfs, rootfs, "", MS.BIND | MS.REC)
+    os.chdir(rootfs)
+    return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def populate(root: int, config: Spec, bundle: str) -> None:
+    """Make every mount of the config, in its order; the error names the one that failed."""
+    for each in config.get("mounts", []):
+        options = parse_mount_options(each.get("options") or [])
+        where = each["destination"]
+        try:
+            with step(f"mount {where}", spec="runtime-spec config.md#mounts"):
+                _mount_one(root, each, options, bundle, config)
+        except OSError as error:
+            source = each.get("source") or each.get("type") or "none"
+            raise type(error)(
+                error.errno, f'error mounting "{source}" to rootfs at "{where}": {error.strerror}'
+            ) from error
+    cwd = config["process"].get("cwd", "/") if "process" in config else "/"
+    os.close(paths.make_folders(root, cwd))
+
+
+def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, config: Spec) -> None:
+    fstype, source, where = each.get("type", ""), each.get("source", ""), each["destination"]
+    if fstype == "bind" and not options.is_bind:
+        options = options._replace(flags=options.flags | MS.BIND)
+    if options.is_bind:
+        source = os.path.join(bundle, source)
+    target = _target(root, where, fstype, source if options.is_bind else None)
+    _check_proc(root, target, where, fstype, source if options.is_bind else None)
+    if fstype == "cgroup":
+        fstype, source, options = _cgroup_mount(options, config)
+    elif fstype == "tmpfs" and "mode=" not in options.data:
+        # A tmpfs over a folder of the image keeps that folder's mode: /tmp stays 1777.
+        mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
+        options = options._replace(data=f"{options.data},{mode}" if options.data else mode)
+    flags = options.flags & (MS.BIND | MS.REC) if options.is_bind else options.flags
+    mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
+    os.close(target)
+    _adjust(root, where, options)
+
+
+def _target(root: int, where: str, fstype: str, bound: str | None) -> int:
+    """A descriptor of the mount point, made if missing: a file when a file is bound over it, else a folder."""
+    if fstype in _KERNEL_VIEWS:
+        # No symbolic link here: what lies at /proc has to be what is asked for later as /proc.
+        os.close(paths.make_folders(root, where))
+        return paths.open_in_root(root, where, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if bound is not None and not os.path.isdir(bound):
+        os.stat(bound)  # a missing source is the better error
+        return paths.make_file(root, where)
+    return paths.make_folders(root, where)
+
+
+def _check_proc(root: int, target: int, where: str, fstype: str, bound: str | None) -> None:
+    """Refuse to put anything over /proc or into it that could pass for the kernel's word.
+
+    Raises:
+        PermissionError: in runc's words.
+    """
+    inside = os.readlink(paths.through(target)).removeprefix(os.readlink(paths.through(root)).rstrip("/"))
+    if inside == "/proc":
+        if fstype != "proc" and not (bound and mount_of(bound).fstype == "proc"):
+            raise PermissionError(errno.EPERM, f'"{where}" cannot be mounted because it is not of type proc')
+    elif inside.startswith("/proc/") and inside not in _ALLOWED_IN_PROC:
+        raise PermissionError(errno.EPERM, f'"{where}" cannot be mounted because it is inside /proc')
+
+
+def _cgroup_mount(options: MountOptions, config: Spec) -> tuple[str, str, MountOptions]:
+    """A mount of type cgroup means the version 2 tree, seen from the container's own group."""
+    has_namespace = any(each["type"] == "cgroup" for each in config.get("linux", {}).get("namespaces", []))
+    if has_namespace:
+        return "cgroup2", "cgroup", options._replace(data="")
+    from_host = options._replace(flags=options.flags | MS.BIND, data="")
+    return "", cgroup.tree() + cgroup.own(), from_host
+
+
+def _adjust(root: int, where: str, options: MountOptions) -> None:
+    """What mount(2) does only in further calls, on a descriptor of the new mount (the old one is now beneath it)."""
+    needs_remount = options.is_bind and options.remount_flags
+    if not (needs_remount or options.propagation or options.recursive_set or options.recursive_clear):
+        return
+    top = paths.open_in_root(root, where)
+    try:
+        if needs_remount:
+            _remount(paths.through(top), options.remount_flags)
+        for propagation in options.propagation:
+            mount("", paths.through(top), "", propagation)
+        if options.recursive_set or options.recursive_clear:
+            mount_setattr(top, set=options.recursive_set, clear=options.recursive_clear, recursive=True)
+    finally:
+        os.close(top)
+
+
+def _remount(target: str, flags: int) -> None:
+    """Set the flags of a bind mount. In a user namespace those it came with are locked: then keep them as well."""
+    try:
+        mount("", target, "", MS.REMOUNT | MS.BIND | flags)
+    except PermissionError:
+        mount("", target, "", MS.REMOUNT | MS.BIND | flags | _flags_of(target))
+
+
+def _flags_of(path: str) -> int:
+    """The flags that the mount at *path* has; statvfs numbers them as mount(2) does."""
+    return os.statvfs(path).f_flag & (MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.NOATIME | MS.NODIRATIME)
+
+
+def pivot(root: int) -> None:
+    """Make *root* the root of the mount namespace, and detach the old one with everything below it.
+
+    Both arguments of pivot_root are the same folder: the old root ends up on top of the new one, so no folder for
+    it has to be made. It is made a slave first, so that detaching it is not felt on the host.
+    """
+    old = os.open("/", os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
+    os.fchdir(root)
+    pivot_root(".", ".")
+    os.fchdir(old)
+    mount("", ".", "", MS.SLAVE | MS.REC)
+    umount(".", MNT.DETACH)
+    os.close(old)
+    os.chdir("/")
+
+
+def move(root: int) -> None:
+    """Without pivot_root, on a ramdisk that cannot be pivoted: move the rootfs over / and chroot into it."""
+    os.fchdir(root)
+    mount(".", "/", "", MS.MOVE)
+    os.chroot(".")
+    os.chdir("/")
+
+
+def finish(config: Spec) -> None:
+    """With the container's root in place: make read-only what has to be, and hide what must not be seen."""
+    linux = config.get("linux", {})
+    with step("read-only mounts and root", spec="runtime-spec config.md#root"):
+        if propagation := linux.get("rootfsPropagation"):
+            mount("", "/", "", PROPAGATION[propagation])
+        if config.get("root", {}).get("readonly"):
+            _remount("/", MS.RDONLY | _flags_of("/"))
+    with step("read-only paths", spec="runtime-spec config-linux.md#readonly-paths"):
+        for path in linux.get("readonlyPaths") or []:
+            _make_read_only(path)
+    with step("masked paths", spec="runtime-spec config-linux.md#masked-paths"):
+        for path in linux.get("maskedPaths") or []:
+            _mask(path)
+
+
+def _make_read_only(path: str) -> None:
+    try:
+        mount(path, path, "", MS.BIND | MS.REC)
+    except OSError as error:
+        if paths.is_missing(error):
+            return  # this kernel has no such file
+        raise
+    _remount(path, MS.RDONLY | _flags_of(path))
+
+
+def _mask(path: str) -> None:
+    """Hide *path*: an empty read-only folder over a folder, /dev/null over a file; nothing there needs nothing."""
+    try:
+        mount("/dev/null", path, "", MS.BIND)
+    except NotADirectoryError:
+        mount("tmpfs", path, "tmpfs", MS.RDONLY)
+    except OSError as error:
+        if not paths.is_missing(error):
+            raise
+
+
+def reopen_null() -> None:
+    """Standard streams that are the host's /dev/null become the container's, which lives by its own rules."""
+    null = os.stat("/dev/null")
+    for descriptor in (0, 1, 2):
+        status = os.fstat(descriptor)
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == null.st_rdev:
+            fresh = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(fresh, descriptor)
+            os.close(fresh)

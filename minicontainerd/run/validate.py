@@ -1,0 +1,143 @@
+"""Refuse a config.json that cannot be carried out, before anything is done for it.
+
+Only what would otherwise go wrong silently or half-way is looked at; the rest the kernel refuses by itself.
+Source: runtime-spec 1.3; the words are runc@76d9cf5's where it has some (libcontainer/configs/validate).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidArgument, NotFound, Unimplemented
+from ..linux.namespaces import FLAGS
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Process, Spec
+
+_NETWORK_SYSCTLS = "net."
+_IPC_SYSCTLS = frozenset(
+    [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ]
+)
+
+
+def load_config(bundle: str) -> Spec:
+    """The config.json of *bundle*, checked.
+
+    Raises:
+        NotFound: there is none.
+        InvalidArgument: it is no JSON, or asks for what cannot be.
+    """
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            config: Spec = json.load(file)
+    except FileNotFoundError:
+        raise NotFound("JSON specification file config.json not found") from None
+    except ValueError as error:
+        raise InvalidArgument(f"{path}: {error}") from error
+    check(config)
+    return config
+
+
+def check(config: Spec) -> None:
+    """Look at the whole of *config*.
+
+    Raises:
+        InvalidArgument: with the first thing found.
+    """
+    _version(config.get("ociVersion", ""))
+    if not config.get("root", {}).get("path"):
+        raise InvalidArgument("root must be specified")
+    check_process(config.get("process"))
+    namespaces = _namespaces(config)
+    linux = config.get("linux", {})
+    for key in ("hostname", "domainname"):
+        if config.get(key) and "uts" not in namespaces:
+            raise InvalidArgument(f"unable to set {key} without a private UTS namespace")
+    hides = (linux.get("maskedPaths"), linux.get("readonlyPaths"))
+    if any(hides) and "mount" not in namespaces:
+        raise InvalidArgument("unable to restrict sys entries without a private MNT namespace")
+    if linux.get("uidMappings") and "user" not in namespaces:
+        raise InvalidArgument("user namespace mappings specified, but user namespace isn't enabled in the config")
+    for name in linux.get("sysctl") or {}:
+        _sysctl(name, namespaces)
+    for each in config.get("mounts") or []:
+        if {"idmap", "ridmap"} & set(each.get("options") or []) or each.get("uidMappings"):
+            raise Unimplemented("id-mapped mounts are not supported")
+
+
+def check_process(process: Process | None) -> None:
+    """Look at a process, of a config or of ``exec``.
+
+    Raises:
+        InvalidArgument: with the first thing found.
+        Unimplemented: it asks for a security module that is not driven here.
+    """
+    if not process:
+        raise InvalidArgument("process property must not be empty")
+    if not process.get("cwd"):
+        raise InvalidArgument("Cwd property must not be empty")
+    if not process["cwd"].startswith("/"):
+        raise InvalidArgument("Cwd must be an absolute path")
+    if not process.get("args"):
+        raise InvalidArgument("args must not be empty")
+    for key, module in (("apparmorProfile", "AppArmor"), ("selinuxLabel", "SELinux")):
+        if process.get(key):
+            raise Unimplemented(f"{key} is specified in config, but {module} is disabled or not supported")
+
+
+def _version(version: str) -> None:
+    if not version.startswith("1."):
+        raise InvalidArgument(f"ociVersion {version!r}: only 1.x is understood")
+
+
+def _namespaces(config: Spec) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in config.get("linux", {}).get("namespaces") or []:
+        kind = each["type"]
+        if kind not in FLAGS:
+            raise InvalidArgument(f'namespace "{kind}" does not exist')
+        if kind in found:
+            raise InvalidArgument(f'malformed spec file: duplicated ns "{kind}"')
+        found[kind] = each.get("path", "")
+    return found
+
+
+def _sysctl(name: str, namespaces: dict[str, str]) -> None:
+    """Only what belongs to a namespace of the container's own may be set; all else would change the host."""
+    if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+        if "ipc" not in namespaces:
+            raise InvalidArgument(f'sysctl "{name}" is not allowed in the hosts ipc namespace')
+    elif name.startswith(_NETWORK_SYSCTLS):
+        path = namespaces.get("network")
+        if path is None or (path and os.path.exists(path) and os.path.samefile(path, "/proc/self/ns/net")):
+            raise InvalidArgument(f'sysctl "{name}" not allowed in host network namespace')
+    elif name == "kernel.domainname" and "uts" in namespaces:
+        return
+    else:
+        raise InvalidArgument(f'sysctl "{name}" is not in a separate kernel namespace')
+
+
+def parse_process(text: str) -> Process:
+    """The process that ``exec --process FILE`` names.
+
+    Raises:
+        InvalidArgument: it is no JSON.
+    """
+    try:
+        process: Any = json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(f"process file: {error}") from error
+    checked: Process = process
+    return checked
