@@ -9,11 +9,12 @@ Read next: create.py, then child.py. Source: runc@76d9cf5 main.go and the file o
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..errors import ContainerdError, InvalidArgument
 from . import flags as command_line
@@ -303,11 +304,23 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> NoReturn:
+    """The program: do what the command line says and leave.
+
+    It lives for milliseconds, so it neither collects garbage nor takes Python apart at the end; both would show.
+    """
+    gc.disable()
+    status = run_command(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def run_command(arguments: Sequence[str]) -> int:
     """Read the command line, do it, and say what went wrong. The status for the shell."""
     log = Log()
     try:
-        flags, words = command_line.parse(arguments or sys.argv[1:], _GLOBAL, {"h": "help", "v": "version"})
+        flags, words = command_line.parse(arguments, _GLOBAL, {"h": "help", "v": "version"})
         log = Log(flags.value("log"), flags.value("log-format", "text"))
         if flags.on("version"):
             return _version()
@@ -321,11 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ContainerdError as error:
         log.error(_message(error))
         return 1
-    status = _dispatch(COMMANDS[words[0]], words, flags, log)
-    # Leaving at once saves the milliseconds in which Python would take itself apart.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return status
+    return _dispatch(COMMANDS[words[0]], words, flags, log)
 
 
 def _dispatch(command: Command, words: list[str], global_flags: Flags, log: Log) -> int:
