@@ -59,3 +59,8 @@ def parse_rfc3339(text: str) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     return int(moment.timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or 0)
+
+
+def from_datetime(moment: datetime) -> Timestamp:
+    """A :class:`datetime.datetime` with a time zone, as a protobuf Timestamp."""
+    return to_wire(int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000)

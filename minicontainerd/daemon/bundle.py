@@ -1,0 +1,146 @@
+"""A bundle: the folder in which a shim finds its container, and a later daemon finds the shim.
+
+::
+
+    state/io.containerd.runtime.v2.task/<namespace>/<id>/    0700
+        config.json        the OCI runtime spec
+        rootfs/            where the shim mounts the root filesystem
+        work               a link to root/io.containerd.runtime.v2.task/<namespace>/<id>, which survives a reboot
+        log                a FIFO: what the shim logs
+        shim-binary-path   which shim, for the daemon that comes back
+        bootstrap.json     how to reach it: address, protocol, version
+
+A bundle goes in two steps, a rename to ``.<id>`` and then the removal, so that no half of one is ever found.
+Source: containerd@301026e core/runtime/v2/{bundle,binary,shim}.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minicontainerd.api import headers
+from minicontainerd.errors import AlreadyExists, InvalidArgument
+from minicontainerd.linux.mount import MNT
+from minicontainerd.linux.mount_list import unmount_all
+
+RUNTIME_FOLDER = "io.containerd.runtime.v2.task"
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How to reach a shim: ``unix://`` address, ``ttrpc``, and which task API it speaks, 2 or 3."""
+
+    version: int
+    address: str
+    protocol: str
+
+    @property
+    def socket(self) -> str:
+        """The path of its unix socket."""
+        return self.address.removeprefix("unix://")
+
+
+def parse_bootstrap(output: bytes) -> Bootstrap:
+    """What a shim printed when it started: JSON since containerd 1.7, before that only an address.
+
+    >>> parse_bootstrap(b"unix:///run/s")
+    Bootstrap(version=2, address='unix:///run/s', protocol='ttrpc')
+
+    Raises:
+        InvalidArgument: it is neither, or asks for something we do not speak.
+    """
+    text = output.decode(errors="replace").strip()
+    if not text.startswith("{"):
+        found = Bootstrap(2, text, "ttrpc")
+    else:
+        try:
+            fields = json.loads(text)
+            found = Bootstrap(int(fields["version"]), str(fields["address"]), str(fields["protocol"]))
+        except (ValueError, KeyError, TypeError):
+            raise InvalidArgument(f"the shim printed {text!r}, which is no bootstrap result") from None
+    if found.protocol != "ttrpc" or found.version not in (2, 3) or not found.address.startswith("unix://"):
+        raise InvalidArgument(f"the shim asks for {found}; only ttrpc on a unix socket, version 2 or 3, is spoken here")
+    return found
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The folders of one container; *path* and *work* as above."""
+
+    namespace: str
+    id: str
+    path: Path
+    work: Path
+
+    @classmethod
+    def at(cls, state: Path, root: Path, namespace: str, id: str) -> Bundle:
+        """The bundle of that name, whether or not it is there.
+
+        Raises:
+            InvalidArgument: a name is no identifier, so that it could be no folder's name either.
+        """
+        headers.identifier(namespace)
+        headers.identifier(id)
+        return cls(namespace, id, state / RUNTIME_FOLDER / namespace / id, root / RUNTIME_FOLDER / namespace / id)
+
+    def create(self, spec: bytes) -> None:
+        """Make the folders and write *spec*.
+
+        Raises:
+            AlreadyExists: the bundle is there.
+        """
+        self.path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            raise AlreadyExists(f"bundle {self.path}") from None
+        (self.path / "rootfs").mkdir(mode=0o711)
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(mode=0o711, parents=True)
+        (self.path / "work").symlink_to(self.work)
+        (self.path / "config.json").write_bytes(spec)
+        os.mkfifo(self.path / "log", 0o700)
+
+    def delete(self) -> None:
+        """Unmount what is mounted inside, and remove everything; a bundle that is gone is no error."""
+        unmount_all(str(self.path / "rootfs"), MNT.DETACH | MNT.NOFOLLOW)
+        for folder in (self.path, self.work):
+            hidden = folder.with_name(f".{folder.name}")
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+
+    def remember(self, binary: str, bootstrap: Bootstrap) -> None:
+        """Write down which shim this is and how to reach it."""
+        (self.path / "shim-binary-path").write_text(binary)
+        fields = {"version": bootstrap.version, "address": bootstrap.address, "protocol": bootstrap.protocol}
+        whole = self.path / "bootstrap.json"
+        draft = whole.with_suffix(".tmp")
+        draft.write_text(json.dumps(fields))
+        draft.rename(whole)
+
+    def recall(self) -> tuple[str, Bootstrap] | None:
+        """What :meth:`remember` wrote, or None for a bundle whose shim never came up."""
+        try:
+            return (self.path / "shim-binary-path").read_text(), parse_bootstrap(
+                (self.path / "bootstrap.json").read_bytes()
+            )
+        except (FileNotFoundError, InvalidArgument):
+            return None
+
+
+def find_all(state: Path, root: Path) -> Iterator[Bundle]:
+    """Every bundle on disk; what a removal left half done is removed."""
+    for namespace in sorted((state / RUNTIME_FOLDER).glob("*")):
+        for folder in sorted(namespace.iterdir()):
+            if folder.name.startswith("."):
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            with contextlib.suppress(InvalidArgument):
+                yield Bundle.at(state, root, namespace.name, folder.name)

@@ -1,0 +1,96 @@
+"""The command ``minicontainerd``, with containerd's flags."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+import minicontainerd
+from minicontainerd.daemon import config as configuration
+from minicontainerd.daemon.config import Config
+from minicontainerd.errors import ContainerdError, InvalidArgument
+
+LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "panic": logging.CRITICAL,
+}
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "-c", "path", default=configuration.DEFAULT_PATH, help="The configuration file.")
+@click.option("--log-level", "-l", help="How much to log: trace, debug, info, warn, error, fatal, panic.")
+@click.option("--address", "-a", help="The socket to serve on.")
+@click.option("--root", help="The folder for what survives a reboot.")
+@click.option("--state", help="The folder for what need not.")
+@click.version_option(minicontainerd.__version__, "--version", "-v", message="minicontainerd %(version)s")
+@click.pass_context
+def command(
+    context: click.Context, path: str, log_level: str | None, address: str | None, root: str | None, state: str | None
+) -> None:
+    """A container daemon that speaks containerd's API.
+
+    Without a command it serves in the foreground. Flags win over the configuration file.
+    """
+    config = configuration.load(path)
+    config.debug.level = log_level or config.debug.level
+    config.grpc.address = address or config.grpc.address
+    config.root = root or config.root
+    config.state = state or config.state
+    context.obj = config
+    if context.invoked_subcommand is None:
+        run(config)
+
+
+@command.group()
+def config() -> None:
+    """Show the configuration."""
+
+
+@config.command()
+def default() -> None:
+    """Print what is built in."""
+    click.echo(configuration.dump(Config()), nl=False)
+
+
+@config.command()
+@click.pass_obj
+def dump(config: Config) -> None:
+    """Print what is in force: the file, and the flags over it."""
+    click.echo(configuration.dump(config), nl=False)
+
+
+def run(config: Config) -> None:
+    """Serve as *config* says, until a signal."""
+    if config.debug.level not in LEVELS:
+        raise InvalidArgument(f"log level {config.debug.level!r} is none of {', '.join(LEVELS)}")
+    logging.basicConfig(
+        level=LEVELS[config.debug.level], format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for noisy in ("httpx", "httpcore", "grpc", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    from minicontainerd.daemon.server import serve  # after the flags are known to be right: it loads everything
+
+    config.root, config.state = str(Path(config.root).absolute()), str(Path(config.state).absolute())
+    config.grpc.address = str(Path(config.grpc.address.removeprefix("unix://")).absolute())
+    asyncio.run(serve(config))
+
+
+def main() -> None:
+    """Run the command; an error that has a meaning is one line."""
+    try:
+        command(standalone_mode=False, prog_name="minicontainerd")
+    except click.ClickException as error:
+        sys.exit(f"minicontainerd: {error.format_message()}")
+    except (ContainerdError, OSError) as error:
+        sys.exit(f"minicontainerd: {error}")
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)

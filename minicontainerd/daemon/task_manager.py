@@ -1,0 +1,194 @@
+"""Tasks: for each running container its shim, found by namespace and id.
+
+The manager owns the way in and the way out. In: a bundle is laid out, a shim started in it, the shim told to create.
+If any step fails, the steps before it are undone. Out: the shim is told to delete and to shut down, then the bundle
+goes. In between it only hands calls on.
+
+Two more ways lead here. A daemon that starts looks through the bundles on disk and finds each shim again. And a shim
+that dies on its own is noticed by its connection: its binary is run with ``delete``, and the two events that
+it can no longer send, exit with 137 and delete, are sent in its place.
+
+Source: containerd@301026e core/runtime/v2/{task_manager,shim,shim_load}.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
+
+from minicontainerd.api import timestamp
+from minicontainerd.api.events.task_pb2 import TaskDelete, TaskExit
+from minicontainerd.api.runtime.task.v3 import shim_pb2 as task
+from minicontainerd.daemon import shim as shims
+from minicontainerd.daemon.blocking import call
+from minicontainerd.daemon.bundle import Bundle, find_all
+from minicontainerd.daemon.events import Exchange
+from minicontainerd.daemon.shim import Shim
+from minicontainerd.errors import AlreadyExists, ContainerdError, NotFound
+
+log = logging.getLogger(__name__)
+
+DEAD = 137
+"""The exit status of a container whose shim died: nobody knows better."""
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds that a shim has to answer a daemon that comes back."""
+
+Key = tuple[str, str]
+
+
+class TaskManager:
+    """All tasks of all namespaces. *address* is the daemon's own, for the shims' events."""
+
+    def __init__(self, root: Path, state: Path, address: str, exchange: Exchange, *, debug: bool = False) -> None:
+        self._root = root
+        self._state = state
+        self._address = address
+        self._exchange = exchange
+        self._debug = debug
+        self._shims: dict[Key, Shim] = {}
+        self._creating: set[Key] = set()
+        self._watching: dict[Key, asyncio.Task[None]] = {}
+
+    def get(self, namespace: str, id: str) -> Shim:
+        """The shim of a task.
+
+        Raises:
+            NotFound: that container has no task.
+        """
+        shim = self._shims.get((namespace, id))
+        if shim is None:
+            raise NotFound(f"task {id} not found")
+        return shim
+
+    def list(self, namespace: str) -> Iterator[Shim]:
+        """The shims of a namespace's tasks, by id."""
+        return iter([shim for key, shim in sorted(self._shims.items()) if key[0] == namespace])
+
+    async def create(
+        self, namespace: str, runtime: str, options: Any | None, spec: bytes, request: task.CreateTaskRequest
+    ) -> int:
+        """Start a shim for the container and have it create the task; answers the pid of its first process.
+
+        Raises:
+            AlreadyExists: the container has a task.
+            NotFound: there is no such shim program.
+            ContainerdError: whatever the shim answered. Nothing is left.
+        """
+        key = (namespace, request.id)
+        if key in self._shims or key in self._creating:
+            raise AlreadyExists(f"task {request.id}")
+        self._creating.add(key)
+        bundle = Bundle.at(self._state, self._root, *key)
+        try:
+            binary = shims.find_binary(runtime)
+            await call(bundle.create, spec)
+            try:
+                return await self._start(bundle, binary, options, request)
+            except BaseException:
+                await call(bundle.delete)
+                raise
+        finally:
+            self._creating.discard(key)
+
+    async def _start(self, bundle: Bundle, binary: str, options: Any | None, request: task.CreateTaskRequest) -> int:
+        try:
+            shim = await Shim.start(bundle, binary, self._address, options, debug=self._debug)
+        except ContainerdError as error:
+            raise type(error)(f"failed to start shim: start failed: {error}") from error
+        request.bundle = str(bundle.path)
+        try:
+            created = await shim.call("Create", request, task.CreateTaskResponse)
+        except BaseException:
+            await self._end(shim)
+            raise
+        self._add(shim)
+        return created.pid
+
+    async def delete(self, namespace: str, id: str) -> task.DeleteResponse:
+        """Remove a task that has stopped, its shim and its bundle; answers how it ended.
+
+        Raises:
+            NotFound: that container has no task.
+            FailedPrecondition: it runs.
+        """
+        shim = self.get(namespace, id)
+        ended = await shim.call("Delete", task.DeleteRequest(id=id), task.DeleteResponse)
+        self._remove(shim)
+        await self._end(shim)
+        await call(shim.bundle.delete)
+        return ended
+
+    async def load(self) -> None:
+        """Find again the shims that an earlier daemon started, and clean up after those that are gone."""
+        for bundle in await call(lambda: list(find_all(self._state, self._root))):
+            try:
+                shim = await Shim.reattach(bundle)
+                request = task.ConnectRequest(id=bundle.id)
+                await shim.call("Connect", request, task.ConnectResponse, timeout=CONNECT_TIMEOUT)
+            except (ContainerdError, OSError) as error:
+                log.warning("task %s/%s has no shim any more: %s", bundle.namespace, bundle.id, error)
+                await self._clean_up(bundle)
+            else:
+                self._add(shim)
+
+    async def close(self) -> None:
+        """Let go of every shim; they and their containers go on."""
+        for watching in self._watching.values():
+            watching.cancel()
+        await asyncio.gather(*self._watching.values(), return_exceptions=True)
+        await asyncio.gather(*(shim.close() for shim in self._shims.values()), return_exceptions=True)
+
+    def _add(self, shim: Shim) -> None:
+        key = (shim.bundle.namespace, shim.bundle.id)
+        self._shims[key] = shim
+        self._watching[key] = asyncio.create_task(self._watch(shim), name=f"watch {key}")
+
+    def _remove(self, shim: Shim) -> None:
+        key = (shim.bundle.namespace, shim.bundle.id)
+        self._shims.pop(key, None)
+        watching = self._watching.pop(key, None)
+        if watching is not None and watching is not asyncio.current_task():
+            watching.cancel()
+
+    async def _end(self, shim: Shim) -> None:
+        """Ask a shim to leave; it closes the connection as it goes, often before it has answered."""
+        with contextlib.suppress(ContainerdError):
+            await shim.call("Shutdown", task.ShutdownRequest(id=shim.bundle.id), Empty, timeout=CONNECT_TIMEOUT)
+        await shim.close()
+
+    async def _watch(self, shim: Shim) -> None:
+        """Wait for a shim to die while its task is still here."""
+        await shim.client.closed.wait()
+        log.warning("the shim of %s/%s is gone", shim.bundle.namespace, shim.bundle.id)
+        self._remove(shim)
+        await shim.close()
+        await self._clean_up(shim.bundle)
+
+    async def _clean_up(self, bundle: Bundle) -> None:
+        """What a shim that died can no longer do: end the container, say so, remove the bundle."""
+        remembered = bundle.recall()
+        pid, status, exited_at = 0, DEAD, timestamp.to_wire(timestamp.now())
+        if remembered is not None:
+            try:
+                ended = await shims.delete_dead(bundle, remembered[0], self._address)
+                pid, status, exited_at = ended.pid, ended.exit_status or DEAD, ended.exited_at
+            except (ContainerdError, OSError) as error:
+                log.error("cannot clean up after the shim of %s/%s: %s", bundle.namespace, bundle.id, error)
+        await call(bundle.delete)
+        self._exchange.publish(
+            bundle.namespace,
+            "/tasks/exit",
+            TaskExit(container_id=bundle.id, id=bundle.id, pid=pid, exit_status=status, exited_at=exited_at),
+        )
+        self._exchange.publish(
+            bundle.namespace,
+            "/tasks/delete",
+            TaskDelete(container_id=bundle.id, pid=pid, exit_status=status, exited_at=exited_at),
+        )
