@@ -206,6 +206,12 @@ def lsetxattr(directory: int, name: str, key: str, value: bytes) -> None:
     os.setxattr(_proc(directory, name), key, value, follow_symlinks=False)
 
 
+@act("lremovexattr(2)")
+def lremovexattr(directory: int, name: str, key: str) -> None:
+    """Remove an extended attribute. Raises OSError (ENODATA) if it is not set."""
+    os.removexattr(_proc(directory, name), key, follow_symlinks=False)
+
+
 def lgetxattr(directory: int, name: str, key: str) -> bytes | None:
     """The value of an extended attribute, None where it is not set or not supported."""
     try:
