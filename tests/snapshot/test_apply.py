@@ -269,7 +269,7 @@ items: st.SearchStrategy[Item] = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(items, max_size=6), min_size=1, max_size=4))
 def test_both_snapshotters_come_to_the_same_tree(layers: Layers) -> None:
     """The kernel's overlay and plain deletion must agree on what any stack of layers means."""
