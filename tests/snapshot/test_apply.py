@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import stat
@@ -218,7 +219,7 @@ def copied(item: Item, words: dict[str, str]) -> Item:
     target = entry.link
     for old, new in words.items():
         target = target.replace(old, new)
-    return Entry(entry.name, entry.type, entry.mode, link=target), data
+    return dataclasses.replace(entry, link=target), data
 
 
 @pytest.mark.parametrize(
