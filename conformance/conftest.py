@@ -1,0 +1,67 @@
+"""Options and rules of the whole suite: which target each seam is tested against, and that clauses are known ones.
+
+Every test names with ``@pytest.mark.clause`` the sentences it checks. Their ids are the tables of
+``conformance/clauses/*.toml``; an id that is not there stops the collection, so that a typing error is not a clause.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLAUSES = Path(__file__).parent / "clauses"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "what is under test")
+    group.addoption("--runtime", default="runc", help="an OCI runtime: name or path of runc, crun, minirunc, ...")
+
+
+def load_clauses() -> dict[str, dict[str, Any]]:
+    """Every clause by its id: the path of its table in the file, joined by dots."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def walk(prefix: str, table: dict[str, Any]) -> None:
+        if "summary" in table:
+            found[prefix] = table
+            return
+        for key, value in table.items():
+            walk(f"{prefix}.{key}" if prefix else key, value)
+
+    for file in sorted(CLAUSES.glob("*.toml")):
+        walk("", tomllib.loads(file.read_text()))
+    return found
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every test of this folder names clauses, and each of them is known."""
+    known = load_clauses()
+    _expect_deviations(config, items)
+    for item in items:
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        named = [id for mark in item.iter_markers("clause") for id in mark.args]
+        if not named:
+            raise pytest.UsageError(f"{item.nodeid} names no clause")
+        for id in named:
+            if id not in known:
+                raise pytest.UsageError(f"{item.nodeid}: no clause {id!r} in {CLAUSES.name}/")
+
+
+def _expect_deviations(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what a target is known to do otherwise, with the reason; when it no longer does, that is an error too."""
+    table = tomllib.loads((Path(__file__).parent / "deviations.toml").read_text())
+    target = Path(str(config.getoption("--runtime"))).name
+    for name, reason in table.get(target, {}).items():
+        matching = [item for item in items if item.name == name]
+        if not matching and not config.option.keyword and _is_whole_folder(config):
+            raise pytest.UsageError(f"deviations.toml: no test {name!r}")
+        for item in matching:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+def _is_whole_folder(config: pytest.Config) -> bool:
+    return all(Path(argument.partition("::")[0]).is_dir() for argument in config.args)

@@ -1,0 +1,94 @@
+"""What a test left behind: mounts, processes, cgroups, folders in /run.
+
+The machine may be busy with other things, so only what can be ours is looked at: processes that descend from this
+one (it is a subreaper, so orphans come to it), and mounts, cgroups and folders whose path has the session's token.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from pathlib import Path
+
+TOKEN = f"conf{os.getpid()}"
+"""Part of every container id and folder name of this session."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants are reparented to this process, where they can be seen and reaped."""
+    if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError("prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def remains() -> set[str]:
+    """Everything of ours that is there now, as readable lines."""
+    return {*_mounts(), *_cgroups(), *_processes(), *_folders()}
+
+
+def new_remains(before: set[str], seconds: float = 3.0) -> set[str]:
+    """What is there now and was not *before*; what goes away by itself gets *seconds* for it."""
+    give_up = time.monotonic() + seconds
+    while True:
+        reap_zombies()
+        left = remains() - before
+        if not left or time.monotonic() > give_up:
+            return left
+        time.sleep(0.02)
+
+
+def reap_zombies() -> None:
+    """Collect children that have ended; the runtimes left them to us."""
+    for pid, state, parent in _table():
+        if state == "Z" and parent == os.getpid():
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+
+
+def _mounts() -> set[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {f"mount {line.split()[4]}" for line in lines if TOKEN in line.split()[4]}
+
+
+def _cgroups() -> set[str]:
+    found = set()
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        found |= {f"cgroup {folder}/{name}" for name in names if TOKEN in name}
+    return found
+
+
+def _processes() -> set[str]:
+    table = _table()
+    ours, grown = {os.getpid()}, True
+    while grown:
+        more = {pid for pid, _, parent in table if parent in ours} - ours
+        ours |= more
+        grown = bool(more)
+    return {f"process {pid}: {_command(pid)}" for pid in ours - {os.getpid()} if _command(pid) is not None}
+
+
+def _folders() -> set[str]:
+    return {f"folder /run/{name}" for name in os.listdir("/run") if TOKEN in name}
+
+
+def _table() -> list[tuple[int, str, int]]:
+    rows = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                rest = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            rows.append((int(name), rest[0], int(rest[1])))
+    return rows
+
+
+def _command(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
