@@ -105,8 +105,12 @@ class TaskManager:
         request.bundle = str(bundle.path)
         try:
             created = await shim.call("Create", request, task.CreateTaskResponse)
-        except BaseException:
+        except BaseException as error:
             await self._end(shim)
+            with contextlib.suppress(ContainerdError):  # what the shim itself could not undo, its binary can
+                await shims.delete_dead(bundle, binary, self._address)
+            if isinstance(error, ContainerdError):
+                raise type(error)(f"failed to create shim task: {error}") from error
             raise
         self._add(shim)
         return created.pid

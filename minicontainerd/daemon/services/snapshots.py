@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from minicontainerd.api import mounts as mount_messages
 from minicontainerd.api import timestamp
 from minicontainerd.api.events import snapshot_pb2 as events
 from minicontainerd.api.rpc import Call
 from minicontainerd.api.services.snapshots.v1 import snapshots_pb2 as api
-from minicontainerd.api.types.mount_pb2 import Mount
 from minicontainerd.daemon import blocking
 from minicontainerd.daemon.collector import Collector
 from minicontainerd.daemon.events import Exchange
 from minicontainerd.errors import InvalidArgument
-from minicontainerd.oci import mount
 from minicontainerd.snapshot.namespaced import NamespacedSnapshotter, NamespaceSnapshots
 from minicontainerd.snapshot.snapshotter import Info
 
@@ -53,7 +52,7 @@ class SnapshotsService:
         mounts = await blocking.call(snapshots.prepare, request.key, request.parent, request.labels)
         event = events.SnapshotPrepare(key=request.key, parent=request.parent, snapshotter=request.snapshotter)
         self._publish(call, "prepare", event)
-        return api.PrepareSnapshotResponse(mounts=mounts_to_wire(mounts))
+        return api.PrepareSnapshotResponse(mounts=mount_messages.to_wire(mounts))
 
     async def view(self, request: api.ViewSnapshotRequest, call: Call) -> api.ViewSnapshotResponse:
         """The same, read-only."""
@@ -61,12 +60,12 @@ class SnapshotsService:
         mounts = await blocking.call(snapshots.view, request.key, request.parent, request.labels)
         event = events.SnapshotPrepare(key=request.key, parent=request.parent, snapshotter=request.snapshotter)
         self._publish(call, "prepare", event)
-        return api.ViewSnapshotResponse(mounts=mounts_to_wire(mounts))
+        return api.ViewSnapshotResponse(mounts=mount_messages.to_wire(mounts))
 
     async def mounts(self, request: api.MountsRequest, call: Call) -> api.MountsResponse:
         """The mounts of an active snapshot again."""
         mounts = await blocking.call(self._of(request.snapshotter, call).mounts, request.key)
-        return api.MountsResponse(mounts=mounts_to_wire(mounts))
+        return api.MountsResponse(mounts=mount_messages.to_wire(mounts))
 
     async def commit(self, request: api.CommitSnapshotRequest, call: Call) -> Empty:
         """Turn an active snapshot into a committed one, under a name."""
@@ -109,16 +108,6 @@ class SnapshotsService:
         """Free what removed snapshots left behind."""
         await blocking.call(self._snapshotter(request.snapshotter).sweep)
         return Empty()
-
-
-def mounts_to_wire(mounts: Iterable[mount.Mount]) -> list[Mount]:
-    """Mounts as messages."""
-    return [Mount(type=each.type, source=each.source, target=each.target, options=each.options) for each in mounts]
-
-
-def mounts_from_wire(mounts: Iterable[Mount]) -> tuple[mount.Mount, ...]:
-    """The reverse of :func:`mounts_to_wire`."""
-    return tuple(mount.Mount(each.type, each.source, each.target, tuple(each.options)) for each in mounts)
 
 
 def _info_to_wire(info: Info) -> api.Info:

@@ -1,0 +1,53 @@
+"""``--explain``: the story of one run, told by everybody who takes part.
+
+The container's spec carries the name of a file in an annotation; the shim and the runtime append to it what they do,
+one JSON entry a line (``linux/tell.py``). Meanwhile it is read here and printed, indented, on standard error. Against a
+daemon whose shim knows nothing of the annotation, the story is short: nobody tells it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+from minicontainerd.cli.spec_flags import Flags
+from minicontainerd.linux.tell import render
+
+ANNOTATION = "org.minicontainerd.explain"
+"""Names the file that shim and runtime append their story to."""
+
+
+@contextlib.contextmanager
+def explained(wanted: bool, flags: Flags) -> Iterator[Flags]:
+    """*flags* with the annotation, and the story printed until the end of the block; as they are if not *wanted*."""
+    if not wanted:
+        yield flags
+        return
+    descriptor, path = tempfile.mkstemp(prefix="minicontainerd-explain-", suffix=".jsonl")
+    os.close(descriptor)
+    ended = threading.Event()
+    reader = threading.Thread(target=_print_story, args=(path, ended))
+    reader.start()
+    try:
+        yield replace(flags, annotation=(*flags.annotation, f"{ANNOTATION}={path}"))
+    finally:
+        ended.set()
+        reader.join()
+        os.unlink(path)
+
+
+def _print_story(path: str, ended: threading.Event) -> None:
+    with open(path) as story:
+        while True:
+            last = ended.wait(0.02)  # looked at before reading, so that nothing is missed at the end
+            for line in story:
+                with contextlib.suppress(ValueError):
+                    print(render(json.loads(line)), file=sys.stderr, flush=True)
+            if last:
+                return

@@ -1,0 +1,155 @@
+"""Making a container: a snapshot for its root filesystem, a spec, and the record that ties them together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from minicontainerd.api import any as typeurl
+from minicontainerd.api import headers
+from minicontainerd.api import mounts as mount_messages
+from minicontainerd.api.services.containers.v1.containers_pb2 import Container
+from minicontainerd.api.services.tasks.v1.tasks_pb2 import CreateTaskRequest
+from minicontainerd.api.types.runc.options.oci_pb2 import Options
+from minicontainerd.client.client import Client
+from minicontainerd.client.image import Image
+from minicontainerd.client.streams import Streams
+from minicontainerd.errors import ContainerdError, InvalidArgument, NotFound
+from minicontainerd.linux.mount import MNT
+from minicontainerd.linux.mount_list import mount_all, unmount_all
+from minicontainerd.oci import spec as specs
+from minicontainerd.oci import user as users
+from minicontainerd.oci.image import ExecConfig
+from minicontainerd.oci.mount import Mount
+
+RUNTIME = "io.containerd.runc.v2"
+RESERVED_LABELS = ("containerd.io/", "io.cri-containerd")
+"""An image must not set these: the daemon acts on them. Source: containerd@301026e pkg/labels/labels.go."""
+
+
+def image_labels(client: Client, image: Image, config: ExecConfig) -> dict[str, str]:
+    """The labels that a container takes over from its image, reserved and overlong ones left out."""
+    found = {
+        key: value
+        for key, value in {**(config.labels or {}), **image.record.labels}.items()
+        if not key.startswith(RESERVED_LABELS)
+    }
+    for key in list(found):
+        try:
+            headers.labels({key: found[key]})
+        except InvalidArgument:
+            del found[key]
+    return found
+
+
+@contextlib.contextmanager
+def mounted(mounts: Sequence[Mount], *, readonly: bool = True) -> Iterator[str]:
+    """The folder where *mounts* are mounted, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="minicontainerd-mount-") as folder:
+        mount_all(_read_only(mounts) if readonly else mounts, folder)
+        try:
+            yield folder
+        finally:
+            unmount_all(folder, MNT.DETACH | MNT.NOFOLLOW)
+
+
+def _read_only(mounts: Sequence[Mount]) -> list[Mount]:
+    """The same mounts without a way to change anything: an overlay without its upper directory would not show it."""
+    changed = []
+    for mount in mounts:
+        options = [option for option in mount.options if option != "rw"]
+        changed.append(replace(mount, options=(*options, "ro")))
+    return changed
+
+
+def set_user(spec: specs.Spec, text: str, rootfs: str) -> None:
+    """Run as the user *text*, looked up in the files below *rootfs*."""
+    found = users.resolve(text, _file(rootfs, "etc/passwd"), _file(rootfs, "etc/group"))
+    user: dict[str, Any] = {"uid": found.uid, "gid": found.gid}
+    groups = sorted({found.gid, *found.additional})
+    if groups != [0] or found.uid:
+        user["additionalGids"] = groups
+    spec["process"]["user"] = user
+
+
+def _file(rootfs: str, name: str) -> str:
+    """A file of the root filesystem, found beneath it whatever links say; empty if it is not there."""
+    from minicontainerd.linux.paths import open_in_root
+
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with open(open_in_root(root, name, os.O_RDONLY), errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""
+    finally:
+        os.close(root)
+
+
+def record(
+    id: str,
+    spec: specs.Spec,
+    *,
+    runtime: str = RUNTIME,
+    options: Options | None = None,
+    labels: dict[str, str] | None = None,
+    image: str = "",
+    snapshotter: str = "",
+) -> Container:
+    """The record of a container; with a snapshotter, its snapshot is called like itself."""
+    made = Container(id=id, image=image, labels=labels or {}, snapshotter=snapshotter)
+    made.snapshot_key = id if snapshotter else ""
+    made.runtime.name = runtime
+    made.runtime.options.CopyFrom(typeurl.pack(options or Options()))
+    made.spec.CopyFrom(typeurl.pack_json(typeurl.SPEC, spec))
+    return made
+
+
+def task_request(
+    client: Client, container: Container, streams: Streams | None, *, log_uri: str = "", terminal: bool = False
+) -> CreateTaskRequest:
+    """What to ask for a task of *container*: its root filesystem's mounts, and where its output goes."""
+    request = CreateTaskRequest(container_id=container.id, terminal=terminal)
+    if container.snapshot_key:
+        mounts = client.snapshots(container.snapshotter).mounts(container.snapshot_key)
+        request.rootfs.extend(mount_messages.to_wire(mounts))
+    if log_uri:
+        request.stdout, request.stderr = log_uri, log_uri
+    elif streams is not None:
+        request.stdin, request.stdout, request.stderr = streams.stdin, streams.stdout, streams.stderr
+    if container.runtime.HasField("options"):
+        request.options.CopyFrom(container.runtime.options)
+    return request
+
+
+def delete(client: Client, id: str, *, keep_snapshot: bool = False) -> None:
+    """Remove a container and its snapshot.
+
+    Raises:
+        FailedPrecondition: it has a task.
+        NotFound: it is not there.
+    """
+    container = client.containers.get(id)
+    if container.snapshot_key and not keep_snapshot:
+        with contextlib.suppress(NotFound):
+            client.snapshots(container.snapshotter).remove(container.snapshot_key)
+    client.containers.delete(id)
+
+
+def spec_of(container: Container) -> Any:
+    """The runtime spec inside a record."""
+    return typeurl.unpack_json(container.spec)
+
+
+def options_of(wrapped: AnyMessage) -> Options | None:
+    """The runtime options inside a record, if they are of the kind that runc's shim takes."""
+    try:
+        return typeurl.unpack(wrapped, Options)
+    except ContainerdError:
+        return None
