@@ -92,9 +92,10 @@ class Streams:
 
     def close(self) -> None:
         """Remove the FIFOs. Input that nobody read is lost."""
-        for descriptor in (self._stopped, self._input, *self._outputs.values()):
+        for descriptor in (self._stopped, *self._outputs.values()):
             os.close(descriptor)
         self._outputs.clear()
+        self._close_input()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Streams:
@@ -102,6 +103,11 @@ class Streams:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _close_input(self) -> None:
+        descriptor, self._input = self._input, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _start(self, work: Callable[[int, int], None], source: int, target: int) -> None:
         thread = threading.Thread(target=work, args=(source, target), daemon=True)
@@ -118,6 +124,7 @@ class Streams:
                 if not data:
                     break
                 write_all(self._input, data)
+        self._close_input()  # a reader sees the end only when no writer is left, and we are one
         if at_end is not None:
             at_end()
 
