@@ -48,6 +48,10 @@ def _xattrs(path: Path) -> tuple[tuple[str, bytes], ...]:
     return tuple((key, os.getxattr(path, key, follow_symlinks=False)) for key in keys)
 
 
+def _names(names: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(names)) if len(names) > 1 else ()  # the other names may be outside of the tree
+
+
 def read(root: Path) -> dict[str, Node]:
     """Everything below *root*, and ``.`` for itself."""
     stats = {".": os.lstat(root)}
@@ -68,7 +72,7 @@ def read(root: Path) -> dict[str, Node]:
             size=found.st_size if stat.S_ISREG(found.st_mode) else 0,
             mtime=found.st_mtime_ns,
             xattrs=_xattrs(root / name),
-            same=tuple(sorted(same.get((found.st_dev, found.st_ino), ()))),
+            same=_names(same.get((found.st_dev, found.st_ino), [])),
         )
         for name, found in sorted(stats.items())
     }

@@ -8,6 +8,7 @@ checks length and digest. What is wrong is thrown away, or the next pull would g
 from __future__ import annotations
 
 import random
+import re
 import time
 
 import httpx
@@ -47,7 +48,8 @@ def fetch(content: Content, registry: Registry, descriptor: Descriptor, progress
     """
     digests.validate(descriptor.digest)
     ref = ref_key(descriptor)
-    source = {SOURCE + registry.reference.hostname: registry.reference.repository}
+    host = re.sub(r":\d*$", "", registry.reference.hostname)
+    source = {SOURCE + host: registry.reference.repository}
     try:
         writer = _open(content, ref, descriptor, progress)
     except AlreadyExists:

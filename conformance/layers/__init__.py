@@ -1,0 +1,1 @@
+"""The seams of images: registries, layers and snapshots, with the real software on one side and ours on the other."""

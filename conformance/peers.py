@@ -1,0 +1,107 @@
+"""Real software that the suite talks to, started privately: everything below one folder, nothing but loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from minicontainerd.oci.mount import Mount
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: float = 30) -> Iterator[None]:
+    """Run *command* until the block ends; the block begins when it is *ready*."""
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{shlex.join(command)} is not ready:\n{log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def docker_registry(folder: Path) -> Iterator[str]:
+    """Debian's docker-registry; gives its ``host:port``."""
+    port = free_port()
+    config = folder / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
+        f'http: {{addr: "127.0.0.1:{port}"}}\nlog: {{level: error}}\n'
+    )
+    with running(["docker-registry", "serve", str(config)], folder / "registry.log", lambda: _answers(port)):
+        yield f"127.0.0.1:{port}"
+
+
+class Ctr:
+    """``ctr`` against the daemon behind *address*: the real one, or ours."""
+
+    def __init__(self, address: Path) -> None:
+        self.address = address
+
+    def __call__(self, *arguments: str, input: bytes | None = None) -> str:
+        """Run a command; its standard output. An error carries what it wrote to standard error."""
+        command = ["ctr", "--address", str(self.address), *arguments]
+        done = subprocess.run(command, capture_output=True, input=input)
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(command)}: {done.stderr.decode()}")
+        return done.stdout.decode()
+
+    def works(self) -> bool:
+        """Does the daemon answer?"""
+        try:
+            self("version")
+        except RuntimeError:
+            return False
+        return True
+
+    def mounts(self, snapshotter: str, key: str) -> tuple[Mount, ...]:
+        """The mounts of a snapshot, read from the command lines that ctr prints."""
+        mounts = []
+        for line in self("snapshots", "--snapshotter", snapshotter, "mounts", "/target", key).splitlines():
+            words = shlex.split(line)
+            options = tuple(words[words.index("-o") + 1].split(","))
+            mounts.append(Mount(words[words.index("-t") + 1], words[words.index("-t") + 2], "", options))
+        return tuple(mounts)
+
+
+@contextlib.contextmanager
+def containerd(folder: Path) -> Iterator[Ctr]:
+    """Debian's containerd."""
+    config = folder / "containerd.toml"
+    config.write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\n  address = "{folder}/socket"\n'
+    )
+    ctr = Ctr(folder / "socket")
+    with running(["containerd", "--config", str(config)], folder / "containerd.log", ctr.works):
+        yield ctr
