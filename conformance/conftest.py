@@ -18,6 +18,7 @@ CLAUSES = Path(__file__).parent / "clauses"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "what is under test")
     group.addoption("--runtime", default="runc", help="an OCI runtime: name or path of runc, crun, minirunc, ...")
+    group.addoption("--target", default="containerd", help="a daemon: containerd or minicontainerd")
 
 
 def load_clauses() -> dict[str, dict[str, Any]]:

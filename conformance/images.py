@@ -173,3 +173,28 @@ def write_layout(layout: Path, archives: list[bytes], tag: str) -> None:
     top["platform"] = {"architecture": architecture, "os": "linux"}
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+
+def busybox() -> Path:
+    """The OCI layout of a small image, tag ``busybox``: Debian's busybox-static, its applets, two users."""
+    layout = cache() / "busybox-1"
+    if not layout.exists():
+        with tempfile.TemporaryDirectory(dir=cache()) as scratch:
+            write_layout(Path(scratch) / "layout", [_busybox_layer()], "busybox")
+            (Path(scratch) / "layout").rename(layout)
+    return layout
+
+
+def _busybox_layer() -> bytes:
+    applets = subprocess.run(["busybox", "--list"], check=True, capture_output=True, text=True).stdout.split()
+    with writing() as (archive, buffer):
+        for folder in ("bin", "etc", "proc", "sys", "dev", "run", "root", "home", "home/app"):
+            add(archive, folder, tarfile.DIRTYPE, 0o755)
+        add(archive, "tmp", tarfile.DIRTYPE, 0o1777)
+        add(archive, "bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)
+        for applet in applets:
+            if applet != "busybox":
+                add(archive, f"bin/{applet}", tarfile.SYMTYPE, 0o777, link="busybox")
+        add(archive, "etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")
+        add(archive, "etc/group", data=b"root:x:0:\napp:x:1001:\nextra:x:1002:app\n")
+    return buffer.getvalue()

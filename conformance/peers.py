@@ -6,8 +6,10 @@ import contextlib
 import shlex
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from minicontainerd.oci.mount import Mount
@@ -62,19 +64,42 @@ def docker_registry(folder: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-class Ctr:
-    """``ctr`` against the daemon behind *address*: the real one, or ours."""
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
 
-    def __init__(self, address: Path) -> None:
+    code: int
+    out: str
+    err: str
+
+
+class Ctr:
+    """``ctr`` against the daemon behind *address*: the real one, or ours; *namespace* is whose names are meant."""
+
+    def __init__(self, address: Path, namespace: str = "default", program: str = "ctr") -> None:
         self.address = address
+        self.namespace = namespace
+        self.program = program
+
+    def within(self, namespace: str) -> Ctr:
+        """The same daemon, as another namespace sees it."""
+        return Ctr(self.address, namespace, self.program)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The whole command line."""
+        return [self.program, "--address", str(self.address), "--namespace", self.namespace, *arguments]
+
+    def run(self, *arguments: str, input: bytes = b"", seconds: float = 60) -> Outcome:
+        """Run a command, however it ends."""
+        done = subprocess.run(self.command(*arguments), capture_output=True, input=input, timeout=seconds)
+        return Outcome(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def __call__(self, *arguments: str, input: bytes | None = None) -> str:
         """Run a command; its standard output. An error carries what it wrote to standard error."""
-        command = ["ctr", "--address", str(self.address), *arguments]
-        done = subprocess.run(command, capture_output=True, input=input)
-        if done.returncode:
-            raise RuntimeError(f"{shlex.join(command)}: {done.stderr.decode()}")
-        return done.stdout.decode()
+        done = self.run(*arguments, input=input or b"", seconds=600)
+        if done.code:
+            raise RuntimeError(f"{shlex.join(self.command(*arguments))}: {done.err}")
+        return done.out
 
     def works(self) -> bool:
         """Does the daemon answer?"""
@@ -105,3 +130,27 @@ def containerd(folder: Path) -> Iterator[Ctr]:
     ctr = Ctr(folder / "socket")
     with running(["containerd", "--config", str(config)], folder / "containerd.log", ctr.works):
         yield ctr
+
+
+@contextlib.contextmanager
+def minicontainerd(folder: Path) -> Iterator[Ctr]:
+    """Ours, from the environment that runs the tests."""
+    address = folder / "socket"
+    program = str(Path(sys.executable).parent / "minicontainerd")
+    flags = [
+        "--address",
+        str(address),
+        "--root",
+        f"{folder}/root",
+        "--state",
+        f"{folder}/state",
+        "--log-level",
+        "debug",
+    ]
+    ctr = Ctr(address)
+    with running([program, *flags], folder / "minicontainerd.log", ctr.works):
+        yield ctr
+
+
+DAEMONS = {"containerd": containerd, "minicontainerd": minicontainerd}
+"""By the names that ``--target`` takes."""

@@ -28,6 +28,7 @@ from minicontainerd.linux import capabilities
 from minicontainerd.oci import platform as platforms
 from minicontainerd.oci import spec as specs
 from minicontainerd.oci.image import ExecConfig
+from minicontainerd.snapshot.diff import temporarily
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _create_from_image(
     mounts = snapshots.prepare(id, image.chain_id(), parse_labels(flags.snapshotter_label))
     try:
         if flags.user or config.user:
-            with container.mounted(mounts) as rootfs:
+            with temporarily(mounts, read_only=True) as rootfs:
                 container.set_user(spec, flags.user or config.user, rootfs)
         _apply(flags, spec, "")
         made = _record(flags, id, spec, labels, image=image.name, snapshotter=snapshotter)

@@ -26,6 +26,7 @@ from minicontainerd.client.process import Running
 from minicontainerd.client.streams import FOLDER, Streams
 from minicontainerd.errors import ContainerdError, InvalidArgument, NotFound
 from minicontainerd.linux.signals import number_of
+from minicontainerd.snapshot.diff import temporarily
 
 
 @group("tasks", "Manage running containers.")
@@ -128,7 +129,8 @@ def _process_spec(client: Client, id: str, command: tuple[str, ...], cwd: str, u
         if not record.snapshot_key:
             container.set_user(spec, user, spec["root"]["path"])
         else:
-            with container.mounted(client.snapshots(record.snapshotter).mounts(record.snapshot_key)) as rootfs:
+            mounts = client.snapshots(record.snapshotter).mounts(record.snapshot_key)
+            with temporarily(mounts, read_only=True) as rootfs:
                 container.set_user(spec, user, rootfs)
     return process
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -21,12 +18,9 @@ from minicontainerd.client.client import Client
 from minicontainerd.client.image import Image
 from minicontainerd.client.streams import Streams
 from minicontainerd.errors import ContainerdError, InvalidArgument, NotFound
-from minicontainerd.linux.mount import MNT
-from minicontainerd.linux.mount_list import mount_all, unmount_all
 from minicontainerd.oci import spec as specs
 from minicontainerd.oci import user as users
 from minicontainerd.oci.image import ExecConfig
-from minicontainerd.oci.mount import Mount
 
 RUNTIME = "io.containerd.runc.v2"
 RESERVED_LABELS = ("containerd.io/", "io.cri-containerd")
@@ -46,26 +40,6 @@ def image_labels(client: Client, image: Image, config: ExecConfig) -> dict[str, 
         except InvalidArgument:
             del found[key]
     return found
-
-
-@contextlib.contextmanager
-def mounted(mounts: Sequence[Mount], *, readonly: bool = True) -> Iterator[str]:
-    """The folder where *mounts* are mounted, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="minicontainerd-mount-") as folder:
-        mount_all(_read_only(mounts) if readonly else mounts, folder)
-        try:
-            yield folder
-        finally:
-            unmount_all(folder, MNT.DETACH | MNT.NOFOLLOW)
-
-
-def _read_only(mounts: Sequence[Mount]) -> list[Mount]:
-    """The same mounts without a way to change anything: an overlay without its upper directory would not show it."""
-    changed = []
-    for mount in mounts:
-        options = [option for option in mount.options if option != "rw"]
-        changed.append(replace(mount, options=(*options, "ro")))
-    return changed
 
 
 def set_user(spec: specs.Spec, text: str, rootfs: str) -> None:

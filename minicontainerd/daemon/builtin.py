@@ -38,7 +38,6 @@ from minicontainerd.store.namespaces import Namespaces
 CONTENT = "io.containerd.content.v1"
 METADATA = "io.containerd.metadata.v1"
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
-DIFFER = "io.containerd.differ.v1"
 EVENT = "io.containerd.event.v1"
 GC = "io.containerd.gc.v1"
 RUNTIME = "io.containerd.runtime.v2"
@@ -59,12 +58,11 @@ def builtin(address: str, *, debug: bool) -> list[Plugin]:
         Plugin(SNAPSHOTTER, "native", _native, platforms=True),
         Plugin(SNAPSHOTTER, "overlayfs", _overlayfs, platforms=True),
         Plugin(METADATA, "sqlite", _metadata, (CONTENT, SNAPSHOTTER)),
-        Plugin(DIFFER, "walking", lambda context: None, (METADATA,), platforms=True),
         Plugin(GC, "scheduler", _collector, (METADATA, EVENT)),
         Plugin(RUNTIME, "task", tasks, (EVENT,), platforms=True),
         Plugin(GRPC, "containers", _containers, stored),
         Plugin(GRPC, "content", _content, stored),
-        Plugin(GRPC, "diff", _diff, (METADATA, DIFFER)),
+        Plugin(GRPC, "diff", _diff, (METADATA,)),
         Plugin(GRPC, "events", lambda context: EventsService(_exchange(context)), (EVENT,)),
         Plugin(GRPC, "images", _images, stored),
         Plugin(GRPC, "introspection", lambda context: IntrospectionService(context.graph, context.root), ("*",)),

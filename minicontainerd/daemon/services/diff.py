@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from minicontainerd.api import mounts as mount_messages
+from minicontainerd.api.mounts import from_wire
 from minicontainerd.api.rpc import Call
-from minicontainerd.api.services.diff.v1.diff_pb2 import ApplyRequest, ApplyResponse
-from minicontainerd.api.types.descriptor_pb2 import Descriptor
-from minicontainerd.daemon import blocking
-from minicontainerd.oci.image import LAYER, compression
-from minicontainerd.snapshot.apply import Applied, apply_layer
+from minicontainerd.api.services.diff.v1.diff_pb2 import ApplyRequest, ApplyResponse, DiffRequest, DiffResponse
+from minicontainerd.api.types import descriptor_pb2
+from minicontainerd.daemon import blocking, differ
+from minicontainerd.oci.image import Descriptor
 from minicontainerd.store.content import Content
 
 
@@ -21,12 +20,24 @@ class DiffService:
     async def apply(self, request: ApplyRequest, call: Call) -> ApplyResponse:
         """Unpack a layer onto mounts; answers the digest of the uncompressed layer."""
         content = self._content.within(call.namespace, call.lease)
-        mounts = mount_messages.from_wire(request.mounts)
-        kind = compression(request.diff.media_type)
+        layer = Descriptor(request.diff.media_type, request.diff.digest, request.diff.size)
+        mounts = from_wire(request.mounts)
+        applied = await blocking.call(differ.apply, content, layer, mounts, sync=request.sync_fs)
+        return ApplyResponse(applied=_to_wire(applied))
 
-        def work() -> Applied:
-            with content.open(request.diff.digest) as blob:
-                return apply_layer(mounts, blob, kind, sync=request.sync_fs)
+    async def diff(self, request: DiffRequest, call: Call) -> DiffResponse:
+        """Write what differs between two sets of mounts as a layer into the content store."""
+        made = await blocking.call(
+            differ.diff,
+            self._content.within(call.namespace, call.lease),
+            from_wire(request.left),
+            from_wire(request.right),
+            media_type=request.media_type,
+            ref=request.ref,
+            labels=request.labels,
+        )
+        return DiffResponse(diff=_to_wire(made))
 
-        applied = await blocking.call(work)
-        return ApplyResponse(applied=Descriptor(media_type=LAYER, digest=applied.diff_id, size=applied.size))
+
+def _to_wire(descriptor: Descriptor) -> descriptor_pb2.Descriptor:
+    return descriptor_pb2.Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size)
