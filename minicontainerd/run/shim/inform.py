@@ -1,0 +1,66 @@
+"""The shim's commands that need no server: clean up after a dead one, and say what this is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from ...api.runtime.task.v3.shim_pb2 import DeleteResponse
+from ...api.types.introspection_pb2 import RuntimeInfo
+from ...errors import ContainerdError
+from .cleanup import unmount_rootfs
+from .driver import CommandLine, Driver, InProcess
+from .service import OWN_ROOT, ROOT
+
+_KILLED = 128 + 9
+
+
+def delete(namespace: str, bundle: str, id: str) -> int:
+    """Remove what is left of container *id*; on standard output, a DeleteResponse as if it had been killed."""
+    bundle = os.path.join(os.path.dirname(os.path.realpath(bundle)), id)
+    try:
+        _driver(namespace, bundle).delete(id, force=True)
+    except ContainerdError as error:
+        if "does not exist" not in str(error):
+            print(f"failed to remove container {id}: {error}", file=sys.stderr)
+    unmount_rootfs(os.path.join(bundle, "rootfs"))
+    moment = Timestamp()
+    moment.FromNanoseconds(time.time_ns())
+    answer = DeleteResponse(pid=_pid(bundle), exit_status=_KILLED, exited_at=moment)
+    sys.stdout.buffer.write(answer.SerializeToString())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def inform(name: str, release: str) -> int:
+    """A RuntimeInfo on standard output; the options on standard input make no difference to it."""
+    info = RuntimeInfo(name=name)
+    info.version.version = release
+    sys.stdout.buffer.write(info.SerializeToString())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _driver(namespace: str, bundle: str) -> Driver:
+    try:
+        with open(os.path.join(bundle, "options.json"), encoding="utf-8") as file:
+            chosen = json.load(file)
+    except (OSError, ValueError):
+        chosen = {}
+    program = chosen.get("binary_name")
+    root = os.path.join(chosen.get("root") or (ROOT if program else OWN_ROOT), namespace)
+    if program:
+        return CommandLine(program, root, bundle, bool(chosen.get("systemd_cgroup")))
+    return InProcess(root)
+
+
+def _pid(bundle: str) -> int:
+    try:
+        with open(os.path.join(bundle, "init.pid"), encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,441 @@
+"""The Task service: what a daemon may ask of a shim about its containers.
+
+Three promises about order, which clients build on:
+
+- the start event of a process comes before its exit event, however short it lived;
+- the exit event of the container's first process is the last exit event of that container;
+- whoever waits is answered after the exit event is on its way.
+
+They cost little here, for everything happens in one loop (see the package's first page). Only the second needs care:
+an exit of the first process is held back while processes of ``exec`` are still running.
+
+Source: containerd@301026e api/runtime/task/v3/shim.proto, cmd/containerd-shim-runc-v2/task/service.go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from ...api.any import pack, unpack, unpack_json
+from ...api.events import task_pb2 as events
+from ...api.runtime.task.v3 import shim_pb2 as api
+from ...api.types.runc.options.oci_pb2 import Options, ProcessDetails
+from ...api.types.task.task_pb2 import ProcessInfo
+from ...errors import (
+    AlreadyExists,
+    ContainerdError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+    Unknown,
+)
+from ...linux import cgroup
+from ...linux.mount_list import mount_all
+from . import stats
+from .cleanup import unmount_rootfs
+from .driver import CommandLine, Driver, InProcess, Wanted, kill_process
+from .process import Process
+from .server import Handler, Later
+from .streams import Streams, Terminal
+
+if TYPE_CHECKING:
+    from .loop import Loop
+    from .publisher import Publisher
+
+ROOT, OWN_ROOT = "/run/containerd/runc", "/run/containerd/minirunc"
+"""Where another runtime, and ours, keeps its containers: one folder a namespace. Never the same for both."""
+
+
+class Container:
+    """A container in this shim: its bundle, its runtime, and its processes by exec id ("" is the first)."""
+
+    def __init__(self, id: str, bundle: str, driver: Driver) -> None:
+        self.id = id
+        self.bundle = bundle
+        self.driver = driver
+        self.processes: dict[str, Process] = {}
+        self.held_exit: int | None = None  # of the first process, while others still run
+
+    @property
+    def first(self) -> Process:
+        return self.processes[""]
+
+    def shares_pid_namespace(self) -> bool:
+        """Whether its processes outlive the first one, having no pid namespace of their own to die with it."""
+        with open(os.path.join(self.bundle, "config.json"), encoding="utf-8") as file:
+            namespaces = json.load(file).get("linux", {}).get("namespaces") or []
+        return not any(each["type"] == "pid" and not each.get("path") for each in namespaces)
+
+
+class Service:
+    """The methods, by their names in the proto; each takes the request and returns the answer."""
+
+    def __init__(self, loop: Loop, publisher: Publisher, namespace: str) -> None:
+        self._loop = loop
+        self._publisher = publisher
+        self._namespace = namespace
+        self._containers: dict[str, Container] = {}
+        self.wants_to_end = False
+        loop.reap(self._ended)
+
+    def methods(self) -> dict[str, tuple[type[Message], Handler]]:
+        """Every method of the service with the class of its request."""
+        service = api.DESCRIPTOR.services_by_name["Task"]
+        return {
+            method.name: (getattr(api, method.input_type.name), getattr(self, method.name))
+            for method in service.methods
+        }
+
+    def Create(self, request: api.CreateTaskRequest) -> api.CreateTaskResponse:
+        if request.id in self._containers:
+            raise AlreadyExists(f"container {request.id}")
+        if request.checkpoint:
+            raise Unimplemented("restoring from a checkpoint needs CRIU, which this shim does not drive")
+        options = unpack(request.options, Options) if request.options.value else Options()
+        driver = self._driver(request.bundle, options)
+        _record_choice(request.bundle, options)
+        rootfs = os.path.join(request.bundle, "rootfs")
+        container = Container(request.id, request.bundle, driver)
+        process = Process(request.id, "", (request.stdin, request.stdout, request.stderr), request.terminal)
+        try:
+            os.makedirs(rootfs, mode=0o711, exist_ok=True)
+            mount_all(request.rootfs, rootfs)
+            wanted = Wanted(options.no_pivot_root, not options.no_new_keyring)
+            self._launch(process, lambda streams: driver.create(request.id, request.bundle, streams, wanted))
+        except BaseException as error:
+            process.close()
+            if request.rootfs:
+                unmount_rootfs(rootfs)
+            raise _told(error, "OCI runtime create failed") from error
+        container.processes[""] = process
+        self._containers[request.id] = container
+        self._watch_memory(container)
+        self._publish(
+            "create",
+            events.TaskCreate(
+                container_id=request.id,
+                bundle=request.bundle,
+                rootfs=request.rootfs,
+                io=events.TaskIO(
+                    stdin=request.stdin, stdout=request.stdout, stderr=request.stderr, terminal=request.terminal
+                ),
+                pid=process.pid,
+            ),
+        )
+        return api.CreateTaskResponse(pid=process.pid)
+
+    def Start(self, request: api.StartRequest) -> api.StartResponse:
+        container, process = self._find(request)
+        if process.is_first:
+            process.require("created", what="start")
+            try:
+                container.driver.start(container.id)
+            except ContainerdError as error:
+                raise _told(error, "OCI runtime start failed") from error
+            started: Message = events.TaskStart(container_id=container.id, pid=process.pid)
+        else:
+            self._start_exec(container, process)
+            started = events.TaskExecStarted(container_id=container.id, exec_id=process.exec_id, pid=process.pid)
+        process.status = "running"
+        self._publish("start" if process.is_first else "exec-started", started)
+        return api.StartResponse(pid=process.pid)
+
+    def _start_exec(self, container: Container, process: Process) -> None:
+        process.require("created", what="start")
+        if container.first.status == "stopped" or container.held_exit is not None:
+            raise FailedPrecondition(f"container {container.id} init process is not running")
+        try:
+            self._launch(
+                process,
+                lambda streams: container.driver.exec(
+                    container.id, process.exec_id, container.bundle, process.spec, streams
+                ),
+            )
+        except BaseException as error:
+            process.close()
+            process.exited(255)  # it never lived, and can only be deleted
+            raise _told(error, "OCI runtime exec failed") from error
+
+    def Delete(self, request: api.DeleteRequest) -> api.DeleteResponse:
+        container, process = self._find(request)
+        if process.status in ("running", "paused"):
+            raise Unknown(f"cannot delete a {process.status} process")
+        if process.is_first:
+            self._delete_container(container)
+            del self._containers[container.id]
+            self._publish(
+                "delete",
+                events.TaskDelete(
+                    container_id=container.id,
+                    pid=process.pid,
+                    exit_status=process.exit_status,
+                    exited_at=process.exited_at,
+                ),
+            )
+        else:
+            del container.processes[process.exec_id]
+        process.close()
+        return api.DeleteResponse(pid=process.pid, exit_status=process.exit_status, exited_at=process.exited_at)
+
+    def _delete_container(self, container: Container) -> None:
+        try:
+            container.driver.delete(container.id)
+        except ContainerdError as error:
+            if "does not exist" not in str(error):
+                raise _told(error, "failed to delete task") from error
+        unmount_rootfs(os.path.join(container.bundle, "rootfs"))
+
+    def Exec(self, request: api.ExecProcessRequest) -> Empty:
+        container = self._container(request.id)
+        if request.exec_id in container.processes:
+            raise AlreadyExists(f"id {request.exec_id}")
+        if not request.exec_id:
+            raise InvalidArgument("an exec needs an id")
+        container.first.require("created", "running", "paused", what="exec in")
+        places = (request.stdin, request.stdout, request.stderr)
+        process = Process(container.id, request.exec_id, places, request.terminal)
+        process.spec = unpack_json(request.spec)
+        process.spec["terminal"] = request.terminal
+        container.processes[request.exec_id] = process
+        self._publish("exec-added", events.TaskExecAdded(container_id=container.id, exec_id=request.exec_id))
+        return Empty()
+
+    def State(self, request: api.StateRequest) -> api.StateResponse:
+        container, process = self._find(request)
+        return process.state(container.bundle)
+
+    def Wait(self, request: api.WaitRequest) -> api.WaitResponse | Later:
+        _, process = self._find(request)
+        return process.wait()
+
+    def Kill(self, request: api.KillRequest) -> Empty:
+        container, process = self._find(request)
+        if process.status == "stopped" or (process.is_first and container.held_exit is not None and not request.all):
+            raise NotFound("process already finished")
+        try:
+            if process.is_first:
+                container.driver.kill(container.id, request.signal, request.all)
+            elif process.pid == 0:
+                raise FailedPrecondition("process not created")
+            else:
+                kill_process(process.pid, request.signal)
+        except ProcessLookupError:
+            raise NotFound("process already finished") from None
+        except ContainerdError as error:
+            raise _kill_error(error) from error
+        return Empty()
+
+    def Pids(self, request: api.PidsRequest) -> api.PidsResponse:
+        container = self._container(request.id)
+        by_pid = {process.pid: process.exec_id for process in container.processes.values() if process.exec_id}
+        answer = api.PidsResponse()
+        for pid in container.driver.pids(container.id):
+            info = pack(ProcessDetails(exec_id=by_pid[pid])) if pid in by_pid else None
+            answer.processes.append(ProcessInfo(pid=pid, info=info))
+        return answer
+
+    def Pause(self, request: api.PauseRequest) -> Empty:
+        container = self._container(request.id)
+        container.first.require("running", what="pause")
+        try:
+            container.driver.pause(container.id)
+        except ContainerdError as error:
+            raise _told(error, "OCI runtime pause failed") from error
+        container.first.status = "paused"
+        self._publish("paused", events.TaskPaused(container_id=container.id))
+        return Empty()
+
+    def Resume(self, request: api.ResumeRequest) -> Empty:
+        container = self._container(request.id)
+        container.first.require("paused", what="resume")
+        try:
+            container.driver.resume(container.id)
+        except ContainerdError as error:
+            raise _told(error, "OCI runtime resume failed") from error
+        container.first.status = "running"
+        self._publish("resumed", events.TaskResumed(container_id=container.id))
+        return Empty()
+
+    def Checkpoint(self, request: api.CheckpointTaskRequest) -> Empty:
+        raise Unimplemented("a checkpoint needs CRIU, which this shim does not drive")
+
+    def ResizePty(self, request: api.ResizePtyRequest) -> Empty:
+        _, process = self._find(request)
+        process.resize(request.height, request.width)
+        return Empty()
+
+    def CloseIO(self, request: api.CloseIORequest) -> Empty:
+        _, process = self._find(request)
+        if request.stdin:
+            process.close_input()
+        return Empty()
+
+    def Update(self, request: api.UpdateTaskRequest) -> Empty:
+        container = self._container(request.id)
+        container.driver.update(container.id, unpack_json(request.resources))
+        return Empty()
+
+    def Stats(self, request: api.StatsRequest) -> api.StatsResponse:
+        container = self._container(request.id)
+        folder = _cgroup_of(container.first.pid)
+        if folder is None:
+            raise NotFound("cgroup does not exist")
+        return api.StatsResponse(stats=pack(stats.collect(folder)))
+
+    def Connect(self, request: api.ConnectRequest) -> api.ConnectResponse:
+        container = self._containers.get(request.id)
+        return api.ConnectResponse(shim_pid=os.getpid(), task_pid=container.first.pid if container else 0)
+
+    def Shutdown(self, request: api.ShutdownRequest) -> Empty:
+        if not self._containers:
+            self.wants_to_end = True
+            self._loop.later(0, self._end_when_told)
+        return Empty()
+
+    def _end_when_told(self) -> None:
+        """Stop once the answer is out and the daemon has heard every event; a little later in any case."""
+        if self._publisher.idle:
+            self._loop.stop()
+        else:
+            self._loop.later(0.01, self._end_when_told)
+            self._loop.later(5, self._loop.stop)
+
+    def _ended(self, pid: int, status: int) -> None:
+        """A child has ended. Most are processes of containers; the rest were orphans that came to us."""
+        for container in self._containers.values():
+            for process in container.processes.values():
+                if process.pid == pid and process.status in ("created", "running", "paused"):
+                    if process.is_first:
+                        self._first_ended(container, status)
+                    else:
+                        self._finish(container, process, status)
+                    return
+
+    def _first_ended(self, container: Container, status: int) -> None:
+        container.held_exit = status
+        if container.shares_pid_namespace():
+            try:
+                container.driver.kill(container.id, 9, True)
+            except ContainerdError:
+                pass  # there is nobody left to be killed
+        self._release(container)
+
+    def _finish(self, container: Container, process: Process, status: int) -> None:
+        process.exited(status)
+        self._publish(
+            "exit",
+            events.TaskExit(
+                container_id=container.id,
+                id=process.name,
+                pid=process.pid,
+                exit_status=status,
+                exited_at=process.exited_at,
+            ),
+        )
+        process.tell_waiters()
+        self._release(container)
+
+    def _release(self, container: Container) -> None:
+        """Tell the exit of the first process, if there is one and no other process still runs."""
+        others = any(each.status == "running" for each in container.processes.values() if not each.is_first)
+        if container.held_exit is not None and not others:
+            status, container.held_exit = container.held_exit, None
+            self._finish(container, container.first, status)
+
+    def _launch(self, process: Process, run: Any) -> None:
+        """Open the process's streams, *run* it with them, and keep what has to be kept."""
+        if process.wants_terminal:
+            with open(os.devnull, "r+b") as null:
+                process.pid, master = run((null.fileno(),) * 3)
+            process.terminal = Terminal(self._loop, master, process.stdin, process.stdout)
+            return
+        places = (process.stdin, process.stdout, process.stderr)
+        process.streams = Streams(*places, id=process.name, namespace=self._namespace)
+        process.pid, _ = run(process.streams.for_child)
+        process.streams.started()
+
+    def _driver(self, bundle: str, options: Options) -> Driver:
+        root = os.path.join(options.root or (ROOT if options.binary_name else OWN_ROOT), self._namespace)
+        if options.binary_name:
+            return CommandLine(options.binary_name, root, bundle, options.systemd_cgroup)
+        if options.systemd_cgroup:
+            raise Unimplemented("systemd cgroups are not driven here")
+        return InProcess(root)
+
+    def _container(self, id: str) -> Container:
+        container = self._containers.get(id)
+        if container is None:
+            raise NotFound("container not created")
+        return container
+
+    def _find(self, request: Any) -> tuple[Container, Process]:
+        container = self._container(request.id)
+        process = container.processes.get(request.exec_id)
+        if process is None:
+            raise NotFound(f"process does not exist {request.exec_id}")
+        return container, process
+
+    def _publish(self, topic: str, event: Message) -> None:
+        self._publisher.publish(f"/tasks/{topic}", event)
+
+    def _watch_memory(self, container: Container) -> None:
+        """Publish when the OOM killer strikes: the kernel marks memory.events as urgent whenever it changes."""
+        folder = _cgroup_of(container.first.pid)
+        if folder is None or not os.path.exists(f"{folder}/memory.events"):
+            return
+        file = os.open(f"{folder}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+        seen = stats.oom_kills(folder)
+
+        def changed(ready: int) -> None:
+            nonlocal seen
+            os.pread(file, 4096, 0)  # reading it is what clears the mark
+            kills = stats.oom_kills(folder)
+            if kills > seen:
+                self._publish("oom", events.TaskOOM(container_id=container.id))
+            seen = kills
+            if not os.path.exists(folder):
+                self._loop.forget(file)
+                os.close(file)
+
+        from .loop import URGENT
+
+        self._loop.watch(file, URGENT, changed)
+
+
+def _cgroup_of(pid: int) -> str | None:
+    try:
+        return cgroup.tree() + cgroup.own(pid)
+    except OSError:
+        return None
+
+
+def _record_choice(bundle: str, options: Options) -> None:
+    """Write down how this container is driven, for a ``delete`` that may come when this process is gone."""
+    with open(os.path.join(bundle, "options.json"), "w", encoding="utf-8") as file:
+        chosen = {"binary_name": options.binary_name, "root": options.root, "systemd_cgroup": options.systemd_cgroup}
+        json.dump({key: value for key, value in chosen.items() if value}, file)
+
+
+def _told(error: BaseException, what: str) -> BaseException:
+    """*error* in the words that containerd's shim puts before a runtime's own."""
+    if isinstance(error, ContainerdError):
+        return Unknown(f"{what}: {error.args[0] if error.args else error}")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Unknown(f"{what}: {where}{(error.strerror or str(error)).lower()}")
+    return error
+
+
+def _kill_error(error: ContainerdError) -> ContainerdError:
+    words = str(error).lower()
+    if any(known in words for known in ("already finished", "container not running", "no such process")):
+        return NotFound("process already finished")
+    if "does not exist" in words:
+        return NotFound("no such container")
+    return error
