@@ -1,0 +1,208 @@
+"""One container's life, asked of one daemon: its output, its terminal, its events, its end, and what is left."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ..peers import Ctr
+
+
+@contextmanager
+def events(ctr: Ctr) -> Iterator[list[str]]:
+    """What ``ctr events`` prints while the block runs; the list is complete after it."""
+    lines: list[str] = []
+    with subprocess.Popen(ctr.command("events"), stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout is not None
+        time.sleep(0.3)  # nothing tells that the subscription has begun
+        try:
+            yield lines
+            time.sleep(0.3)
+        finally:
+            listener.terminate()
+        lines += [line.strip() for line in listener.stdout if f" {ctr.namespace} " in line]
+
+
+def topic(line: str) -> str:
+    return line.split(" ")[5]
+
+
+def body(line: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(line.split(" ", 6)[6])
+    return found
+
+
+@pytest.mark.clause("ctr.events")
+def test_the_events_of_one_life(ctr: Ctr, image: str) -> None:
+    with events(ctr) as lines:
+        ctr("run", "--detach", image, "life", "sleep", "1000")
+        ctr("tasks", "exec", "--exec-id", "added", "life", "true")
+        ctr("tasks", "pause", "life")
+        ctr("tasks", "resume", "life")
+        ctr("tasks", "kill", "--signal", "KILL", "life")
+        time.sleep(0.5)
+        ctr.run("tasks", "rm", "life")
+        ctr("containers", "rm", "life")
+    assert [topic(line) for line in lines if "/snapshot/remove" not in line] == [
+        "/snapshot/prepare",
+        "/containers/create",
+        "/tasks/create",
+        "/tasks/start",
+        "/tasks/exec-added",
+        "/tasks/exec-started",
+        "/tasks/exit",
+        "/tasks/paused",
+        "/tasks/resumed",
+        "/tasks/exit",
+        "/tasks/delete",
+        "/containers/delete",
+    ]
+    exits = [body(line) for line in lines if topic(line) == "/tasks/exit"]
+    assert [each["id"] for each in exits] == ["added", "life"]
+    assert exits[1]["exit_status"] == 137 and exits[1]["container_id"] == "life"
+    created = next(body(line) for line in lines if topic(line) == "/tasks/create")
+    assert created["container_id"] == "life" and created["pid"] and created["rootfs"]
+
+
+@pytest.mark.clause("ctr.run")
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_the_exit_code_is_the_containers(ctr: Ctr, image: str, code: int) -> None:
+    assert ctr.run("run", "--rm", image, f"code-{code}", "sh", "-c", f"exit {code}").code == code
+
+
+@pytest.mark.clause("ctr.signals")
+@pytest.mark.parametrize(("name", "number"), [("KILL", 9), ("TERM", 15), ("USR1", 10)])
+def test_a_process_ended_by_a_signal(ctr: Ctr, container: str, name: str, number: int) -> None:
+    """Told of an added process; the first one of a pid namespace is deaf to what it does not handle."""
+    ended = ctr.run("tasks", "exec", "--exec-id", "hit", container, "sh", "-c", f"kill -{name} $$")
+    assert ended.code == 128 + number
+
+
+@pytest.mark.clause("ctr.signals")
+def test_a_container_that_is_killed(ctr: Ctr, container: str) -> None:
+    ctr("tasks", "kill", "--signal", "KILL", container)
+    time.sleep(0.3)
+    assert "STOPPED" in ctr("tasks", "ls")
+    assert ctr.run("tasks", "rm", container).code == 137
+
+
+@pytest.mark.clause("ctr.run")
+def test_much_output_arrives_whole_and_in_order(ctr: Ctr, image: str) -> None:
+    ended = ctr.run("run", "--rm", image, "much", "sh", "-c", "seq 1 200000; seq 1 1000 >&2")
+    assert ended.out.split() == [str(number) for number in range(1, 200001)]
+    assert ended.err.split() == [str(number) for number in range(1, 1001)]
+
+
+@pytest.mark.clause("ctr.run")
+def test_a_process_that_outlives_the_first_one_ends_with_it(ctr: Ctr, image: str) -> None:
+    started = time.monotonic()
+    ended = ctr.run("run", "--rm", image, "orphan", "sh", "-c", "sleep 1000 & echo begun")
+    assert (ended.code, ended.out) == (0, "begun\n")
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.clause("ctr.terminal")
+def test_a_terminal_has_the_callers_size_and_takes_keys(ctr: Ctr, image: str) -> None:
+    script = "tty; stty size; read x; echo got $x"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = ctr.command("run", "--rm", "--tty", image, "terminal", "sh", "-c", f"sleep 0.5; {script}")
+        os.execvp(command[0], command)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+    said = _read_until(terminal, "101")
+    os.write(terminal, b"key\n")
+    said += _read_until(terminal, "got key")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert re.search(r"/dev/(pts/0|console)", said) and "33 101" in said, said
+
+
+def _read_until(terminal: int, text: str) -> str:
+    said, end = "", time.monotonic() + 30
+    while text not in said and time.monotonic() < end:
+        ready, _, _ = select.select([terminal], [], [], 0.5)
+        if not ready:
+            continue
+        try:
+            said += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:
+            break
+    return said
+
+
+@pytest.mark.clause("ctr.exec")
+def test_exec_joins_the_containers_namespaces(ctr: Ctr, container: str) -> None:
+    ctr("tasks", "exec", "--exec-id", "write", container, "sh", "-c", "echo here > /tmp/x; hostname other; echo $$")
+    shown = ctr(
+        "tasks", "exec", "--exec-id", "read", container, "sh", "-c", "cat /tmp/x; hostname; ls /proc | grep -c '^[0-9]'"
+    )
+    assert shown.split() == ["here", "other", "4"]  # sleep, sh, ls, grep
+
+
+@pytest.mark.clause("ctr.pause")
+def test_a_paused_container_does_nothing(ctr: Ctr, image: str) -> None:
+    ctr("run", "--detach", image, "paused", "sh", "-c", "while :; do date +%s%N > /tmp/now; done")
+    try:
+        ctr("tasks", "pause", "paused")
+        assert "PAUSED" in ctr("tasks", "ls")
+        pid = ctr("tasks", "ls").splitlines()[1].split()[1]
+        with open(f"/proc/{pid}/root/tmp/now") as file:
+            before = file.read()
+        time.sleep(0.2)
+        with open(f"/proc/{pid}/root/tmp/now") as file:
+            assert file.read() == before
+        ctr("tasks", "resume", "paused")
+        time.sleep(0.2)
+        with open(f"/proc/{pid}/root/tmp/now") as file:
+            assert file.read() != before
+    finally:
+        ctr.run("tasks", "rm", "--force", "paused")
+        ctr.run("containers", "rm", "paused")
+
+
+@pytest.mark.clause("ctr.exec")
+def test_ps_lists_every_process(ctr: Ctr, container: str) -> None:
+    ctr("tasks", "exec", "--detach", "--exec-id", "second", container, "sleep", "999")
+    pids = [line.split()[0] for line in ctr("tasks", "ps", container).splitlines()[1:]]
+    commands = {Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip() for pid in pids}
+    assert commands == {"sleep 1000", "sleep 999"}
+    ctr("tasks", "kill", "--exec-id", "second", "--signal", "KILL", container)
+
+
+@pytest.mark.clause("ctr.gc")
+def test_an_image_keeps_its_content_and_snapshots_and_no_longer(ctr: Ctr, image: str) -> None:
+    other = ctr.within(f"{ctr.namespace}-gc")
+    other("images", "pull", "--plain-http", image)
+    assert len(other("content", "ls", "--quiet").split()) == 3
+    assert len(other("snapshots", "ls").splitlines()) == 2
+    other("images", "rm", "--sync", image)
+    assert other("content", "ls", "--quiet") == ""
+    assert len(other("snapshots", "ls").splitlines()) == 1
+
+
+@pytest.mark.clause("ctr.gc")
+def test_a_containers_snapshot_outlives_its_image(ctr: Ctr, image: str) -> None:
+    other = ctr.within(f"{ctr.namespace}-keep")
+    other("images", "pull", "--plain-http", image)
+    other("containers", "create", image, "keeper", "sh")
+    other("images", "rm", "--sync", image)
+    assert other("content", "ls", "--quiet") == ""
+    assert len(other("snapshots", "ls").splitlines()) == 3
+    other("containers", "rm", "keeper")
+    other("leases", "create", "--id", "sync")
+    other("leases", "delete", "--sync", "sync")
+    assert len(other("snapshots", "ls").splitlines()) == 1
