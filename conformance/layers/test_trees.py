@@ -119,7 +119,7 @@ def test_the_image_is_known_by_the_same_names(ours: Ours, oracle: Ctr, pulled: P
     assert pulled.target.media_type in listed
 
 
-def test_the_same_labels_hold_it_together(ours: Ours, oracle: Ctr, pulled: Pulled) -> None:
+def test_the_same_labels_hold_it_together(ours: Ours, oracle: Ctr, pulled: Pulled, chains: list[str]) -> None:
     found = {line.split("\t")[0]: line.split("\t")[-1] for line in oracle("content", "ls").splitlines()[1:]}
     manifest = json.loads(ours.content.read(pulled.target.digest))
     for digest in (pulled.target.digest, *(blob["digest"] for blob in (manifest["config"], *manifest["layers"]))):
