@@ -66,4 +66,5 @@ def _expect_deviations(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _is_whole_folder(config: pytest.Config) -> bool:
-    return all(Path(argument.partition("::")[0]).is_dir() for argument in config.args)
+    runtime = Path(__file__).parent / "runtime"
+    return any(runtime.is_relative_to(Path(argument).resolve()) for argument in config.args)
