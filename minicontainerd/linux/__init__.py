@@ -1,1 +1,24 @@
-"""To be written."""
+"""The kernel's verbs: one function a system call, one file a topic of the manual. It decides nothing.
+
+The only room with ctypes, ioctls, netlink and raw paths of /proc and cgroups. Each function that changes something is
+an *act* that can be told (``tell``), raises ``OSError`` as the kernel gave it, and cites the errnos that callers rely
+on. Everything above raises the classes of ``errors.py``.
+
+============= ==========================================================================================
+libc, tell    how a call is made, and how it is told: read these two first
+mount         mount, umount, pivot_root and the newer calls on mounts as descriptors
+mount_options the words of config.json and fstab as flags; mount_list carries out a snapshotter's list
+mountinfo     what is mounted where
+paths         paths in a root that is not ours, by openat2
+namespaces    unshare, setns
+fork          a child that is born in its cgroup
+process       prctl, start times, names, limits of oom; scheduling beside it
+capabilities  the five sets
+seccomp       filters: compiled by libseccomp, loaded by one call
+cgroup        version 2, as files; kernel_file writes a setting
+terminal      pseudo-terminals, and a descriptor sent to another process
+signals       names and numbers
+loopback      ``lo``, up
+files         folders and files that survive a crash
+============= ==========================================================================================
+"""

@@ -1,1 +1,31 @@
-"""To be written."""
+"""Processes in containers: the OCI runtime ``minirunc``, and the shim that stays with its containers.
+
+A container is one process with its own view of the kernel's tables, fewer rights, and a folder as ``/``. This room
+makes one from a *bundle*: a config.json and a root filesystem. It knows nothing of images or of the daemon, and
+``minirunc`` is useful alone, wherever runc is.
+
+The path of ``create``, in the order to read it:
+
+=========== ============================================================================================
+main        the command line; each command is one call of what follows
+create      the parent's half: record, cgroup, fork, hooks, until the child waits at the FIFO
+child       the child's half: namespaces, root, terminal, rights, execve. The heart of the room
+rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, what is hidden
+devices     the few nodes and links of /dev
+privileges  capabilities, user, groups
+program     which file is executed, with which environment and limits
+operate     start, kill, pause, delete: what is done with a container that exists
+join        ``exec``: one more process in it
+state       its record on disk, and the status that is worked out from it
+cgroups     limits, as files of version 2
+hooks       programs of the user's at fixed moments
+channel     the messages between parent and child
+foreground  stay with a process, show its terminal
+shim/       the daemon's side: a package with a first page of its own
+=========== ============================================================================================
+
+Left out: checkpoints (CRIU), systemd's cgroups, AppArmor and SELinux, id-mapped mounts, tmpcopyup, seccomp
+notification. Each is refused by name where it is asked for. Not refused but not applied either: device rules
+(``resources.devices``), which take an eBPF program on version 2; a container without CAP_MKNOD cannot make a device
+all the same. Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
+"""

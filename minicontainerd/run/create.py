@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound, Unknown
 from ..linux import namespaces, process, seccomp, terminal
+from ..linux.fork import fork_into
 from ..linux.kernel_file import write_setting
 from ..linux.tell import step
 from . import cgroups, channel, child, hooks, program, state
@@ -193,7 +194,11 @@ def connect(path: str) -> int:
 def fork(plan: child.Plan, *, joining: bool) -> tuple[channel.Channel, int]:
     """Fork the stage; our side of the channel, and the stage's pid."""
     ours, theirs = channel.pair()
-    stage = os.fork()
+    try:
+        stage = fork_into(plan.cgroup_folders[0])
+        plan = plan._replace(cgroup_folders=())  # it is there already
+    except OSError:
+        stage = os.fork()  # an old kernel, or a group that takes no processes: the stage looks for one itself
     if stage == 0:
         ours.close()
         child.run(plan, theirs, joining=joining)

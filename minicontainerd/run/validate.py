@@ -73,8 +73,17 @@ def check(config: Spec) -> None:
     for name in linux.get("sysctl") or {}:
         _sysctl(name, namespaces)
     for each in config.get("mounts") or []:
-        if {"idmap", "ridmap"} & set(each.get("options") or []) or each.get("uidMappings"):
+        options = set(each.get("options") or [])
+        if {"idmap", "ridmap"} & options or each.get("uidMappings"):
             raise Unimplemented("id-mapped mounts are not supported")
+        if "tmpcopyup" in options:
+            raise Unimplemented("the mount option tmpcopyup is not supported")
+    if (linux.get("seccomp") or {}).get("listenerPath"):
+        raise Unimplemented("seccomp notification (listenerPath) is not supported")
+    if linux.get("personality"):
+        raise Unimplemented("linux.personality is not supported")
+    if "time" in namespaces:
+        raise Unimplemented("time namespaces are not supported")
 
 
 def check_process(process: Process | None) -> None:

@@ -24,6 +24,9 @@ from .. import create, join, operate, state
 if TYPE_CHECKING:
     from ...oci.runtime import Process, Resources
 
+ROOT, OWN_ROOT = "/run/containerd/runc", "/run/containerd/minirunc"
+"""Where another runtime, and ours, keeps its containers: one folder a namespace. Never the same for both."""
+
 Three = tuple[int, int, int]
 
 

@@ -10,11 +10,9 @@ import time
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ...api.runtime.task.v3.shim_pb2 import DeleteResponse
-from ...api.types.introspection_pb2 import RuntimeInfo
 from ...errors import ContainerdError
 from .cleanup import unmount_rootfs
-from .driver import CommandLine, Driver, InProcess
-from .service import OWN_ROOT, ROOT
+from .driver import OWN_ROOT, ROOT, CommandLine, Driver, InProcess
 
 _KILLED = 128 + 9
 
@@ -38,6 +36,8 @@ def delete(namespace: str, bundle: str, id: str) -> int:
 
 def inform(name: str, release: str) -> int:
     """A RuntimeInfo on standard output; the options on standard input make no difference to it."""
+    from ...api.types.introspection_pb2 import RuntimeInfo
+
     info = RuntimeInfo(name=name)
     info.version.version = release
     sys.stdout.buffer.write(info.SerializeToString())

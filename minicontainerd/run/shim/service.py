@@ -39,7 +39,7 @@ from ...linux import cgroup
 from ...linux.mount_list import mount_all
 from . import stats
 from .cleanup import unmount_rootfs
-from .driver import CommandLine, Driver, InProcess, Wanted, kill_process
+from .driver import OWN_ROOT, ROOT, CommandLine, Driver, InProcess, Wanted, kill_process
 from .process import Process
 from .server import Handler, Later
 from .streams import Streams, Terminal
@@ -47,9 +47,6 @@ from .streams import Streams, Terminal
 if TYPE_CHECKING:
     from .loop import Loop
     from .publisher import Publisher
-
-ROOT, OWN_ROOT = "/run/containerd/runc", "/run/containerd/minirunc"
-"""Where another runtime, and ours, keeps its containers: one folder a namespace. Never the same for both."""
 
 
 class Container:
