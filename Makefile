@@ -1,27 +1,33 @@
 # Two commands are all the set-up on a fresh Debian 12, as root:
 #   make demo    pull, run and explain a container
 #   make test    every test there is
+# and while you work on it:
+#   make check   the quick round, a minute
 
 SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 
-# The peers that the conformance suite asks first, and what the package itself needs from Debian.
-DEBIAN := python3-venv libseccomp2 busybox-static runc crun containerd containernetworking-plugins \
-          docker-registry skopeo umoci attr
+# What the package needs from Debian (libseccomp2, busybox-static), and the peers that the suite asks first.
+DEBIAN := attr busybox-static containerd crun docker-registry libseccomp2 mmdebstrap python3-venv runc skopeo umoci
 
-.PHONY: install check demo test unit docs conformance clean
+.PHONY: install check demo test conformance docs clean
 
 install: .venv/installed
 
 .venv/installed: pyproject.toml
-	@missing=$$(for p in $(DEBIAN); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then apt-get update -qq && \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+	@missing=$$(for name in $(DEBIAN); do \
+	    dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || echo $$name; done); \
+	if [ -n "$$missing" ]; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[docs,test]'
+	$(BIN)/pip install --quiet --editable '.[docs,test]'
+	$(BIN)/python -m compileall -q minicontainerd conformance
 	touch $@
+
+demo: install
+	$(BIN)/python -m conformance.demo
 
 check: install
 	$(BIN)/ruff check .
@@ -29,3 +35,21 @@ check: install
 	$(BIN)/mypy minicontainerd tests conformance
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
+
+# Each test of a seam is asked of the real software and then of ours; a test that the real one fails is wrong.
+conformance: install
+	$(BIN)/pytest -q conformance/runtime --runtime=runc
+	$(BIN)/pytest -q conformance/runtime --runtime=minirunc
+	$(BIN)/pytest -q conformance/daemon --target=containerd
+	$(BIN)/pytest -q conformance/daemon --target=minicontainerd -k 'not side_by_side'
+	$(BIN)/pytest -q conformance/daemon --target=containerd --client=minictr -k 'not side_by_side'
+	$(BIN)/pytest -q conformance/daemon --target=minicontainerd --client=minictr -k 'not side_by_side'
+	$(BIN)/pytest -q conformance/layers
+
+docs: install
+	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html
+
+test: check conformance docs
+
+clean:
+	rm -rf .venv docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "what is under test")
     group.addoption("--runtime", default="runc", help="an OCI runtime: name or path of runc, crun, minirunc, ...")
     group.addoption("--target", default="containerd", help="a daemon: containerd or minicontainerd")
+    group.addoption("--client", default="ctr", help="what speaks to the daemon: ctr or minictr")
 
 
 def load_clauses() -> dict[str, dict[str, Any]]:

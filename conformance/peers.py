@@ -81,6 +81,11 @@ class Ctr:
         self.namespace = namespace
         self.program = program
 
+    def by(self, program: str) -> Ctr:
+        """The same daemon, asked by another client; ours is looked for beside this Python."""
+        beside = Path(sys.executable).parent / program
+        return Ctr(self.address, self.namespace, str(beside) if beside.exists() else program)
+
     def within(self, namespace: str) -> Ctr:
         """The same daemon, as another namespace sees it."""
         return Ctr(self.address, namespace, self.program)

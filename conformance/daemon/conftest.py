@@ -28,6 +28,8 @@ def no_leaks(folder: Path) -> Iterator[None]:
     before = leaks.remains()
     fifos = set(Path("/run/containerd/fifo").glob("*"))
     yield
+    for parent in Path("/sys/fs/cgroup").glob(f"*/{leaks.TOKEN}-*"):
+        parent.rmdir()  # the cgroup that a namespace's containers are in; runtimes leave it
     left = leaks.new_remains(before, seconds=10)
     left |= {f"fifo {path}" for path in set(Path("/run/containerd/fifo").glob("*")) - fifos}
     assert not left, "\n".join(["left behind:", *sorted(left)])
@@ -61,18 +63,24 @@ def image(folder: Path, no_leaks: None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ctr(start: Start, image: str, pytestconfig: pytest.Config) -> Iterator[Ctr]:
-    """Stock ctr against the target, with the image pulled."""
-    client = start(str(pytestconfig.getoption("--target")))
+    """The client (stock ctr, unless another is asked for) against the target, with the image pulled."""
+    client = start(str(pytestconfig.getoption("--target"))).by(str(pytestconfig.getoption("--client")))
     client("images", "pull", "--plain-http", image)
     yield client
     client("images", "rm", "--sync", image)
 
 
+@pytest.fixture(scope="session")
+def fifos(folder: Path) -> str:
+    """Where ctr is to make the FIFOs of what it leaves running: it never removes those."""
+    return str(folder / "fifo")
+
+
 @pytest.fixture
-def container(ctr: Ctr, image: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def container(ctr: Ctr, image: str, fifos: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A container that sleeps, called by its id."""
     id = f"c-{abs(hash(request.node.name)) % 10**8}"
-    ctr("run", "--detach", image, id, "sleep", "1000")
+    ctr("run", "--detach", "--fifo-dir", fifos, image, id, "sleep", "1000")
     yield id
     ctr.run("tasks", "rm", "--force", id)
     ctr.run("containers", "rm", id)

@@ -99,8 +99,8 @@ run --rm IMAGE ten sh -c 'id; hostname; ls /; cat /proc/self/attr/current; ulimi
 run --rm --cap-drop CAP_CHOWN IMAGE eleven grep Cap /proc/self/status
 run --rm --privileged IMAGE twelve sh -c 'ls /dev | wc -l; grep NoNewPrivs /proc/self/status'
 run --rm --net-host IMAGE thirteen cat /etc/hosts
-run -d IMAGE daemon sleep 1000
-run -d IMAGE daemon sleep 1000
+run -d --fifo-dir FIFOS IMAGE daemon sleep 1000
+run -d --fifo-dir FIFOS IMAGE daemon sleep 1000
 tasks ls
 tasks ls -q
 containers ls
@@ -163,10 +163,13 @@ def normalise(text: str, folder: Path, words: dict[str, str]) -> str:
     text = re.sub(r"\d+/(fs|work)\b", r"N/\1", text)
     text = re.sub(r"/snapshots/overlayfs/|/io\.containerd\.snapshotter\.v1\.overlayfs/", "/SNAPSHOTTER/", text)
     text = re.sub(r"(: invalid argument)+", r"\1", text)  # containerd 1.6 says it once for each layer it passed
-    text = re.sub(
-        r"\S+,\S+", lambda listed: ",".join(sorted(listed.group().split(","))), text
-    )  # Go's maps have no order
+    text = re.sub(r"\S+,\S+", _sorted, text)
     return re.sub(r"[ \t]+", " ", text).strip()
+
+
+def _sorted(listed: re.Match[str]) -> str:
+    """Labels and options in one order: Go's maps have none, and containerd's versions differ."""
+    return ",".join(sorted(listed.group().split(",")))
 
 
 def session(ctr: Ctr, folder: Path, image: str, manifest: str, chain: str) -> Iterator[tuple[str, Outcome]]:
@@ -174,7 +177,7 @@ def session(ctr: Ctr, folder: Path, image: str, manifest: str, chain: str) -> It
     mountpoint = folder / "mountpoint"
     mountpoint.mkdir()
     words = {"NAMESPACE": ctr.namespace, "IMAGE": image, "MANIFEST": manifest, "CHAIN": chain}
-    words["MOUNTPOINT"] = str(mountpoint)
+    words["MOUNTPOINT"], words["FIFOS"] = str(mountpoint), str(folder / "fifo")
     for line in SESSION.strip().splitlines():
         if line == "SETTLE":
             time.sleep(SECONDS_TO_SETTLE)

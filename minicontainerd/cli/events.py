@@ -10,6 +10,15 @@ import click
 from google.protobuf.json_format import MessageToDict
 
 from minicontainerd.api import any as typeurl
+from minicontainerd.api.events import (  # noqa: F401  loaded, so that what arrives can be read
+    container_pb2,
+    content_pb2,
+    image_pb2,
+    namespace_pb2,
+    sandbox_pb2,
+    snapshot_pb2,
+    task_pb2,
+)
 from minicontainerd.api.types.event_pb2 import Envelope
 from minicontainerd.client import Client
 

@@ -177,15 +177,18 @@ def kill(client: Client, signal: str, exec_id: str, everybody: bool, id: str) ->
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_obj
 def delete(client: Client, force: bool, exec_id: str, ids: tuple[str, ...]) -> int:
-    """Remove tasks that have stopped; exits with the exit code of the last."""
-    code = 0
+    """Remove tasks that have stopped; tells what was no success."""
+    failed = 0
     for id in ids:
         try:
             code = _delete(client, id, exec_id, force=force)
         except ContainerdError as error:
             warn(f"unable to delete {id}: {error}")
-            code = 1
-    return code
+            failed = 1
+        else:
+            if code:
+                warn(f"task {exec_id or id} exit with non-zero exit code {code}")
+    return failed
 
 
 def _delete(client: Client, id: str, exec_id: str, *, force: bool) -> int:
