@@ -49,7 +49,7 @@ async def serve(config: Config) -> None:
         stack.callback(graph.close)
         tasks = _one(graph, builtin.RUNTIME, "task", TaskManager)
         await tasks.load()
-        stack.push_async_callback(tasks.close)
+        stack.push_async_callback(tasks.disconnect)
         ttrpc = await _serve_shims(config, _one(graph, builtin.GRPC, "events", EventsService))
         stack.push_async_callback(ttrpc.stop)
         collecting = asyncio.create_task(_one(graph, builtin.GC, "scheduler", Collector).run(), name="collector")

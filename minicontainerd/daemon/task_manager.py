@@ -142,7 +142,7 @@ class TaskManager:
             else:
                 self._add(shim)
 
-    async def close(self) -> None:
+    async def disconnect(self) -> None:
         """Let go of every shim; they and their containers go on."""
         for watching in self._watching.values():
             watching.cancel()
