@@ -20,6 +20,7 @@ state       its record on disk, and the status that is worked out from it
 cgroups     limits, as files of version 2
 hooks       programs of the user's at fixed moments
 channel     the messages between parent and child
+words       errors as sentences, the ones that runc's callers know
 foreground  stay with a process, show its terminal
 shim/       the daemon's side: a package with a first page of its own
 =========== ============================================================================================

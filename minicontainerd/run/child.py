@@ -29,6 +29,7 @@ from ..linux.kernel_file import write_setting
 from ..linux.loopback import bring_up
 from ..linux.tell import step
 from . import devices, hooks, privileges, program, rootfs
+from .words import reason, sentence, told_as
 
 if TYPE_CHECKING:
     from ..oci.runtime import Process, Spec
@@ -58,10 +59,8 @@ def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
     try:
         stage(plan, channel)
         joiner(plan, channel) if joining else init(plan, channel)
-    except OSError as error:
-        channel.say("error", _sentence(error))
     except BaseException as error:
-        channel.say("error", str(error.args[0]) if error.args else repr(error))
+        channel.say("error", sentence(error))
     finally:
         os._exit(1)
 
@@ -93,6 +92,28 @@ def stage(plan: Plan, channel: Channel) -> None:
 def init(plan: Plan, channel: Channel) -> NoReturn:
     """The first process of a new container."""
     config, container = plan.container.config, plan.container
+    with told_as("error during container init"):
+        _build_world(plan, channel)
+    argv, path, environment = _limit(plan)
+    channel.say("done")
+    channel.close()
+    _await_start(plan.fifo)
+    hooks.run(config, "startContainer", hooks.state_of(container, "created", os.getpid()))
+    _execute(path, argv, environment, plan.preserved)
+
+
+def joiner(plan: Plan, channel: Channel) -> NoReturn:
+    """One more process in a container that runs: its world is there, only rights and program are its own."""
+    os.setsid()
+    _terminal(plan)
+    argv, path, environment = _limit(plan)
+    # No "done" here: the channel closes by execve itself, so the parent also hears when that fails.
+    _execute(path, argv, environment, plan.preserved, channel)
+
+
+def _build_world(plan: Plan, channel: Channel) -> None:
+    """All that belongs to the container and not to one of its processes."""
+    config, container = plan.container.config, plan.container
     os.setsid()
     if plan.new_keyring:
         _new_keyring(container.id)
@@ -109,21 +130,6 @@ def init(plan: Plan, channel: Channel) -> NoReturn:
     if plan.create & namespaces.CLONE_NEWNS:
         rootfs.reopen_null()
         rootfs.finish(config)
-    argv, path, environment = _limit(plan)
-    channel.say("done")
-    channel.close()
-    _await_start(plan.fifo)
-    hooks.run(config, "startContainer", hooks.state_of(container, "created", os.getpid()))
-    _execute(path, argv, environment, plan.preserved)
-
-
-def joiner(plan: Plan, channel: Channel) -> NoReturn:
-    """One more process in a container that runs: its world is there, only rights and program are its own."""
-    os.setsid()
-    _terminal(plan)
-    argv, path, environment = _limit(plan)
-    # No "done" here: the channel closes by execve itself, so the parent also hears when that fails.
-    _execute(path, argv, environment, plan.preserved, channel)
 
 
 def _change_root(plan: Plan, channel: Channel) -> None:
@@ -156,8 +162,8 @@ def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
         try:
             privileges.become(user, each.get("capabilities"), each["cwd"])
         except FileNotFoundError as error:
-            reason = str(error.strerror).lower()
-            raise OSError(error.errno, f'chdir to cwd ("{each["cwd"]}") set in config.json failed: {reason}') from error
+            told = f'chdir to cwd ("{each["cwd"]}") set in config.json failed: {reason(error)}'
+            raise OSError(error.errno, told) from error
         _check_inside()
         argv = each["args"]
         path = program.find(argv[0], environment.get("PATH", ""))
@@ -221,11 +227,11 @@ def _execute(
     try:
         os.execve(path, argv, environment)
     except OSError as error:
-        sentence = f"exec {path}: {str(error.strerror).lower()}"
+        told = f"exec {path}: {reason(error)}"
         if channel:
-            channel.say("error", sentence)
+            channel.say("error", told)
         else:
-            os.write(2, f"{sentence}\n".encode())  # create has answered long ago; only the container's own log is left
+            os.write(2, f"{told}\n".encode())  # create has answered long ago; only the container's own log is left
         os._exit(255)
 
 
@@ -268,13 +274,3 @@ def _new_keyring(id: str) -> None:
     except OSError as error:
         if error.errno not in (38, 1):  # ENOSYS, EPERM: no keyrings here, or forbidden by an outer filter
             raise
-
-
-def _sentence(error: OSError) -> str:
-    """An OSError in the form that Go programs give it: what, where, and why in small letters."""
-    if error.errno is None:
-        return str(error)
-    reason = str(error.strerror)
-    where = f" {error.filename}" if error.filename else ""
-    call = next(iter(getattr(error, "__notes__", [])), "").removeprefix("system call: ")
-    return f"{call}{where}: {reason.lower()}" if call else f"{reason}{':' if where else ''}{where}"

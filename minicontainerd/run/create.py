@@ -31,6 +31,7 @@ from ..linux.tell import step
 from . import cgroups, channel, child, hooks, program, state
 from .state import Container
 from .validate import load_config
+from .words import reason, told_as
 
 if TYPE_CHECKING:
     from ..oci.runtime import IDMapping, Linux, Spec
@@ -158,7 +159,7 @@ def _namespaces(config: Spec, held: contextlib.ExitStack) -> tuple[tuple[tuple[i
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                raise NotFound(f"namespace path: lstat {path}: {str(error.strerror).lower()}") from error
+                raise NotFound(f"namespace path: lstat {path}: {reason(error)}") from error
             held.callback(os.close, descriptor)
             join.append((descriptor, flag))
     return tuple(join), create
@@ -188,7 +189,7 @@ def connect(path: str) -> int:
     try:
         return terminal.connect(path)
     except OSError as error:
-        raise NotFound(f"console socket {path}: {str(error.strerror).lower()}") from error
+        raise NotFound(f"console socket {path}: {reason(error)}") from error
 
 
 def fork(plan: child.Plan, *, joining: bool) -> tuple[channel.Channel, int]:
@@ -261,8 +262,9 @@ def reap(pid: int) -> None:
 
 def _run_hooks(container: Container) -> None:
     current = hooks.state_of(container, "creating", container.pid)
-    hooks.run(container.config, "prestart", current)
-    hooks.run(container.config, "createRuntime", current)
+    with told_as("unable to start container process: error during container init"):
+        hooks.run(container.config, "prestart", current)
+        hooks.run(container.config, "createRuntime", current)
 
 
 def undo(container: Container) -> None:

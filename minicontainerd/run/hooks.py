@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DeadlineExceeded, Unknown
 from ..linux.tell import step
 from .state import VERSION, Container
+from .words import reason
 
 if TYPE_CHECKING:
     from ..oci.runtime import Hook, HookName, Spec
@@ -64,7 +65,7 @@ def _run_one(what: str, hook: Hook, state: bytes) -> None:
             path = hook["path"]
             pid = os.posix_spawn(path, hook.get("args") or [path], environment, file_actions=streams)
         except OSError as error:
-            raise Unknown(f"{what}: {error.strerror}: {hook['path']}") from error
+            raise Unknown(f"{what}: {hook['path']}: {reason(error)}") from error
         status = _wait(what, pid, hook.get("timeout"))
         if status != 0:
             os.lseek(output, 0, os.SEEK_SET)

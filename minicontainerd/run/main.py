@@ -21,6 +21,7 @@ from . import flags as command_line
 from . import state
 from .flags import MANY, SWITCH, VALUE, Flags
 from .log import Log
+from .words import CREATE_FAILED, EXEC_FAILED, RUN_FAILED, sentence
 
 if TYPE_CHECKING:
     from ..oci.runtime import Process, Resources
@@ -271,14 +272,14 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "create": Command(create, _CREATE, short={"b": "bundle"}, before_error="runc create failed: "),
+    "create": Command(create, _CREATE, short={"b": "bundle"}, before_error=CREATE_FAILED),
     "delete": Command(delete, {"force": SWITCH}, short={"f": "force"}),
     "exec": Command(
         execute,
         _EXEC,
         most=None,
         short={"d": "detach", "e": "env", "p": "process", "t": "tty", "u": "user", "c": "cap", "g": "additional-gids"},
-        before_error="exec failed: ",
+        before_error=EXEC_FAILED,
         failure=255,
     ),
     "features": Command(features, {}, least=0, most=0),
@@ -291,7 +292,7 @@ COMMANDS = {
         run,
         {**_CREATE, "detach": SWITCH, "keep": SWITCH, "no-subreaper": SWITCH},
         short={"b": "bundle", "d": "detach"},
-        before_error="runc run failed: ",
+        before_error=RUN_FAILED,
     ),
     "spec": Command(spec, {"bundle": VALUE}, 0, 0, {"b": "bundle"}),
     "start": Command(start, {}),
@@ -332,7 +333,7 @@ def run_command(arguments: Sequence[str]) -> int:
         if flags.on("systemd-cgroup"):
             raise InvalidArgument("systemd cgroups are not driven here: leave out --systemd-cgroup")
     except ContainerdError as error:
-        log.error(_message(error))
+        log.error(sentence(error))
         return 1
     return _dispatch(COMMANDS[words[0]], words, flags, log)
 
@@ -344,7 +345,7 @@ def _dispatch(command: Command, words: list[str], global_flags: Flags, log: Log)
             exact = "exactly" if command.least == command.most else "a minimum of"
             raise InvalidArgument(f'minirunc: "{words[0]}" requires {exact} {command.least} argument(s)')
     except InvalidArgument as error:
-        log.error(_message(error))
+        log.error(sentence(error))
         return 1
     context = Context(global_flags.value("root", state.DEFAULT_ROOT), log)
     try:
@@ -352,7 +353,7 @@ def _dispatch(command: Command, words: list[str], global_flags: Flags, log: Log)
             return _explained(path, command, context, flags, rest)
         return command.function(context, flags, rest)
     except (ContainerdError, OSError, ValueError, KeyError) as error:
-        log.error(command.before_error + _message(error))
+        log.error(": ".join(part for part in (command.before_error, sentence(error)) if part))
         return command.failure
 
 
@@ -362,17 +363,6 @@ def _explained(path: str, command: Command, context: Context, flags: Flags, rest
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     with telling(Story(descriptor, text=not path.endswith(".json"))):
         return command.function(context, flags, rest)
-
-
-def _message(error: Exception) -> str:
-    """The sentence for the user: ours without the word of its class, which runc does not have either."""
-    if isinstance(error, ContainerdError):
-        return str(error.args[0]) if error.args else str(error)
-    if isinstance(error, OSError) and error.strerror:
-        note = next(iter(getattr(error, "__notes__", [])), "").removeprefix("system call: ")
-        parts = [note, str(error.filename or ""), error.strerror.lower()]
-        return ": ".join(part for part in parts if part)
-    return f"{type(error).__name__}: {error}"
 
 
 def _options(context: Context, flags: Flags) -> Options:

@@ -12,6 +12,7 @@ import resource
 from typing import TYPE_CHECKING
 
 from ..linux import scheduling
+from .words import reason
 
 if TYPE_CHECKING:
     from ..oci.runtime import Process, Rlimit
@@ -41,7 +42,7 @@ def _check_executable(path: str, name: str) -> None:
         is_folder = os.path.isdir(path)
         os.stat(path)
     except OSError as error:
-        raise FileNotFoundError(f'exec: "{name}": stat {path}: {str(error.strerror).lower()}') from None
+        raise FileNotFoundError(f'exec: "{name}": stat {path}: {reason(error)}') from None
     if is_folder or not os.access(path, os.X_OK, effective_ids=True):
         raise PermissionError(f'exec: "{name}": permission denied')
 

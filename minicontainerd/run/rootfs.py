@@ -29,6 +29,7 @@ from ..linux.mount import MNT, MS, mount, mount_setattr, pivot_root, umount
 from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
 from ..linux.mountinfo import mount_of
 from ..linux.tell import step
+from .words import sentence
 
 if TYPE_CHECKING:
     from ..oci.runtime import Mount, Spec
@@ -79,9 +80,8 @@ def populate(root: int, config: Spec, bundle: str) -> None:
                 _mount_one(root, each, options, bundle, config)
         except OSError as error:
             source = each.get("source") or each.get("type") or "none"
-            raise type(error)(
-                error.errno, f'error mounting "{source}" to rootfs at "{where}": {error.strerror}'
-            ) from error
+            told = f'error mounting "{source}" to rootfs at "{where}": {sentence(error)}'
+            raise OSError(error.errno, told) from error
     cwd = config["process"].get("cwd", "/") if "process" in config else "/"
     os.close(paths.make_folders(root, cwd))
 
@@ -113,9 +113,17 @@ def _target(root: int, where: str, fstype: str, bound: str | None) -> int:
         os.close(paths.make_folders(root, where))
         return paths.open_in_root(root, where, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
     if bound is not None and not os.path.isdir(bound):
-        os.stat(bound)  # a missing source is the better error
+        _require(bound)  # a missing source is the better error
         return paths.make_file(root, where)
     return paths.make_folders(root, where)
+
+
+def _require(path: str) -> None:
+    try:
+        os.stat(path)
+    except OSError as error:
+        error.add_note("system call: stat(2)")
+        raise
 
 
 def _check_proc(root: int, target: int, where: str, fstype: str, bound: str | None) -> None:

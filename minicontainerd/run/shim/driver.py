@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ...errors import Unknown
 from .. import create, join, operate, state
+from ..words import CREATE_FAILED, EXEC_FAILED, told_as
 
 if TYPE_CHECKING:
     from ...oci.runtime import Process, Resources
@@ -63,7 +64,7 @@ class InProcess:
     def create(self, id: str, bundle: str, streams: Three, wanted: Wanted) -> tuple[int, int]:
         with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
             terminal = bool(json.load(file).get("process", {}).get("terminal"))
-        with _console(terminal) as (ours, theirs):
+        with told_as(CREATE_FAILED), _console(terminal) as (ours, theirs):
             options = create.Options(
                 pid_file=os.path.join(bundle, "init.pid"),
                 console=theirs,
@@ -76,7 +77,7 @@ class InProcess:
             return made.pid, _receive(ours)
 
     def exec(self, id: str, exec_id: str, bundle: str, process: Process, streams: Three) -> tuple[int, int]:
-        with _console(bool(process.get("terminal"))) as (ours, theirs):
+        with told_as(EXEC_FAILED), _console(bool(process.get("terminal"))) as (ours, theirs):
             options = create.Options(
                 pid_file=os.path.join(bundle, f"{exec_id}.pid"),
                 console=theirs,

@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ...api.runtime.task.v3.shim_pb2 import StateResponse, WaitResponse
 from ...api.types.task import task_pb2
-from ...errors import FailedPrecondition
+from ...errors import Unknown
 from .server import Later
 from .streams import Streams, Terminal
 
@@ -31,6 +31,18 @@ _STATUS = {
     "paused": task_pb2.PAUSED,
     "stopped": task_pb2.STOPPED,
 }
+
+_REFUSALS = {
+    ("pause", "created"): "cannot pause task in created state",
+    ("pause", "paused"): "cannot pause a paused container",
+    ("pause", "stopped"): "cannot pause a stopped container",
+    ("resume", "created"): "cannot resume task in created state",
+    ("resume", "stopped"): "cannot resume a stopped container",
+    ("update", "stopped"): "cannot update a stopped container",
+    ("exec", "paused"): "cannot exec in a paused state",
+    ("exec", "stopped"): "cannot exec in a stopped state",
+}
+"""What containerd's shim says differently from ``cannot WHAT a STATUS process``."""
 
 
 class Process:
@@ -97,10 +109,10 @@ class Process:
         """Refuse *what* unless the status is one of *allowed*.
 
         Raises:
-            FailedPrecondition: it is not.
+            Unknown: it is not. The words and the code are those of containerd's shim, which clients compare.
         """
         if self.status not in allowed:
-            raise FailedPrecondition(f"cannot {what} a {self.status} process")
+            raise Unknown(_REFUSALS.get((what, self.status), f"cannot {what} a {self.status} process"))
 
     def state(self, bundle: str) -> StateResponse:
         return StateResponse(

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ...api.ttrpc.frame import Decoder, Frame, decode_request, encode_response
 from ...errors import ContainerdError, InvalidArgument, Unimplemented, Unknown
+from ..words import sentence
 from .loop import HANGUP, READ, WRITE, Loop
 
 Handler = Callable[[Any], "Message | Later"]
@@ -155,7 +156,7 @@ class Server:
         except DecodeError as error:
             answer = InvalidArgument(f"the request's payload does not parse: {error}")
         except OSError as error:
-            answer = Unknown(f"{error.filename or ''}: {(error.strerror or str(error)).lower()}".removeprefix(": "))
+            answer = Unknown(sentence(error))
         except Exception as error:
             answer = Unknown(f"{type(error).__name__}: {error}")
         if isinstance(answer, Later):

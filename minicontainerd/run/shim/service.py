@@ -37,6 +37,7 @@ from ...errors import (
 )
 from ...linux import cgroup
 from ...linux.mount_list import mount_all
+from ..words import sentence
 from . import stats
 from .cleanup import unmount_rootfs
 from .driver import OWN_ROOT, ROOT, CommandLine, Driver, InProcess, Wanted, kill_process
@@ -161,8 +162,7 @@ class Service:
 
     def Delete(self, request: api.DeleteRequest) -> api.DeleteResponse:
         container, process = self._find(request)
-        if process.status in ("running", "paused"):
-            raise Unknown(f"cannot delete a {process.status} process")
+        process.require("created", "stopped", what="delete")
         if process.is_first:
             self._delete_container(container)
             del self._containers[container.id]
@@ -194,7 +194,7 @@ class Service:
             raise AlreadyExists(f"id {request.exec_id}")
         if not request.exec_id:
             raise InvalidArgument("an exec needs an id")
-        container.first.require("created", "running", "paused", what="exec in")
+        container.first.require("created", "running", "paused", what="exec")
         places = (request.stdin, request.stdout, request.stderr)
         process = Process(container.id, request.exec_id, places, request.terminal)
         process.spec = unpack_json(request.spec)
@@ -275,6 +275,7 @@ class Service:
 
     def Update(self, request: api.UpdateTaskRequest) -> Empty:
         container = self._container(request.id)
+        container.first.require("created", "running", "paused", what="update")
         container.driver.update(container.id, unpack_json(request.resources))
         return Empty()
 
@@ -421,12 +422,7 @@ def _record_choice(bundle: str, options: Options) -> None:
 
 def _told(error: BaseException, what: str) -> BaseException:
     """*error* in the words that containerd's shim puts before a runtime's own."""
-    if isinstance(error, ContainerdError):
-        return Unknown(f"{what}: {error.args[0] if error.args else error}")
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return Unknown(f"{what}: {where}{(error.strerror or str(error)).lower()}")
-    return error
+    return Unknown(f"{what}: {sentence(error)}") if isinstance(error, ContainerdError | OSError) else error
 
 
 def _kill_error(error: ContainerdError) -> ContainerdError:
