@@ -3,6 +3,9 @@
 grpc's own generator writes a module per service with a class to inherit from and a stub to call. The descriptors
 that protobuf has loaded say the same, so two small functions do here what forty generated files would.
 
+A request that was begun is carried to its end even if its client goes away meanwhile: half a container helps nobody.
+Only what is marked :func:`interruptible`, because it may wait for ever, ends with the call.
+
 A service is any object with a coroutine per method, named in Python's way: ``ListStream`` is ``list_stream``. It takes
 the request (or, where the client streams, an async iterator of them) and a :class:`Call`; it returns the response, or,
 where the server streams, is an async generator. What the object lacks answers UNIMPLEMENTED with a sentence.
@@ -10,13 +13,14 @@ where the server streams, is an async generator. What the object lacks answers U
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf import message_factory
@@ -134,14 +138,35 @@ def _unimplemented(method: MethodDescriptor) -> Callable[..., Any]:
     return streaming if method.server_streaming else unary
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def interruptible(function: F) -> F:
+    """Mark a method that only waits, so that it ends when its client goes away."""
+    function.interruptible = True  # type: ignore[attr-defined]
+    return function
+
+
 def _unary(function: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
+    ends_with_call = getattr(function, "interruptible", False)
+
     async def answer(request: Any, context: Any) -> Any:
+        work = asyncio.ensure_future(function(request, _call(context)))
         try:
-            return await function(request, _call(context))
+            return await (work if ends_with_call else asyncio.shield(work))
         except Exception as error:
             await _abort(context, error, name)
+        except asyncio.CancelledError:
+            work.add_done_callback(_note_failure)
+            raise
 
     return answer
+
+
+def _note_failure(work: asyncio.Future[Any]) -> None:
+    """The client of this work has gone; its error, if any, is for the log."""
+    if not work.cancelled() and work.exception() is not None:
+        log.info("a request whose client had gone failed: %s", work.exception())
 
 
 def _streaming(function: Callable[..., AsyncIterator[Any]], name: str) -> Callable[..., AsyncIterator[Any]]:

@@ -8,9 +8,10 @@ which is being told (``linux/tell.py``) is told there too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +22,27 @@ THREADS = 16
 """Enough for the layers of a few pulls to be written at once; a thread that waits for a disk costs little."""
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blocking")
+
+
+@contextlib.asynccontextmanager
+async def holding(make: Callable[[], R], release: Callable[[R], object]) -> AsyncIterator[R]:
+    """What *make* makes in a worker thread, released at the end of the block.
+
+    A client that goes away while it is being made cancels us, but not the thread: it is waited for, and what it made
+    is released too, or its lock would be held for ever.
+    """
+    making = asyncio.ensure_future(call(make))
+    try:
+        made = await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait([making])
+        if not making.cancelled() and making.exception() is None:
+            await call(release, making.result())
+        raise
+    try:
+        yield made
+    finally:
+        await call(release, made)
 
 
 async def call(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -164,3 +164,21 @@ def test_leases_take_resources(client: Client) -> None:
     assert [each.id for each in client.leases.list(["labels.a==b"])] == [lease.id]
     assert list(client.leases.resources("mine")) == list[Resource]()
     client.leases.delete("mine")
+
+
+def test_a_client_that_goes_away_in_the_middle_leaves_nothing_locked(client: Client) -> None:
+    for number in range(20):
+        other = Client(client.channel.address, "tests")
+        writer = other.content.writer("left alone")
+        writer.write(b"x" * 100_000 * number)
+        other.close()  # without ending the conversation
+    for _ in range(100):
+        try:
+            with client.content.writer("left alone") as writer:
+                writer.truncate()
+            break
+        except Unavailable:
+            time.sleep(0.05)
+    else:
+        pytest.fail("the ref is still locked")
+    client.content.abort("left alone")

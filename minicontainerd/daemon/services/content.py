@@ -10,6 +10,7 @@ Source: containerd@301026e plugins/services/content/contentserver/contentserver.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from google.protobuf.empty_pb2 import Empty
@@ -106,23 +107,23 @@ class ContentService:
         if not first.ref:
             raise InvalidArgument("first message must have a reference")
         content = self._of(call)
-        writer = await blocking.call(content.writer, first.ref, expected=first.expected, total=first.total)
-        conversation = _Conversation(content, writer, first)
-        try:
-            answer = await conversation.step(first)
-            yield answer
-            while answer.action != api.COMMIT:
-                request = await anext(requests, None)
-                if request is None:
-                    break
+
+        def make() -> Writer:
+            return content.writer(first.ref, expected=first.expected, total=first.total)
+
+        async with blocking.holding(make, Writer.close) as writer:
+            conversation, request = _Conversation(content, writer, first), first
+            while True:
                 answer = await conversation.step(request)
+                if answer.action == api.COMMIT:
+                    event = ContentCreate(digest=answer.digest, size=answer.offset)
+                    self._exchange.publish(call.namespace, "/content/create", event)
                 yield answer
+                following = None if answer.action == api.COMMIT else await anext(requests, None)
+                if following is None:
+                    break
+                request = following
             yield answer
-        finally:
-            await blocking.call(writer.close)
-        if answer.action == api.COMMIT:
-            event = ContentCreate(digest=answer.digest, size=answer.offset)
-            self._exchange.publish(call.namespace, "/content/create", event)
 
 
 class _Conversation:
@@ -146,7 +147,12 @@ class _Conversation:
             await self._end_if_it_exists(request.expected)
             self._expected = request.expected
         self._total = request.total or self._total
-        return await blocking.call(self._stat if request.action == api.STAT else self._write, request)
+        work = asyncio.ensure_future(blocking.call(self._stat if request.action == api.STAT else self._write, request))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])  # the thread goes on writing; the file must not be closed under it
+            raise
 
     def _stat(self, request: api.WriteContentRequest) -> api.WriteContentResponse:
         status = self._writer.status()

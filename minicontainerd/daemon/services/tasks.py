@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from minicontainerd.api import headers, timestamp
 from minicontainerd.api.filters import fields, parse
-from minicontainerd.api.rpc import Call
+from minicontainerd.api.rpc import Call, interruptible
 from minicontainerd.api.runtime.task.v3 import shim_pb2 as shim_api
 from minicontainerd.api.services.containers.v1.containers_pb2 import Container
 from minicontainerd.api.services.tasks.v1 import tasks_pb2 as api
@@ -186,6 +186,7 @@ class TasksService:
             found.append(Metric(timestamp=timestamp.to_wire(timestamp.now()), id=bundle.id, data=stats.stats))
         return api.MetricsResponse(metrics=found)
 
+    @interruptible
     async def wait(self, request: api.WaitRequest, call: Call) -> api.WaitResponse:
         """Answer once the process has ended, at once if it already has."""
         shim = await self._process(request.container_id, request.exec_id, call)
