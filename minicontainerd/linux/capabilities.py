@@ -99,12 +99,22 @@ def names_in(mask: int) -> list[str]:
     return [name for bit, name in enumerate(NAMES) if mask >> bit & 1]
 
 
+def shown(mask: int) -> str:
+    """*mask* for a story.
+
+    >>> shown(33), shown(0), shown(mask_of(NAMES))
+    ('CHOWN|KILL', 'none', 'all')
+    """
+    names = [name.removeprefix("CAP_") for name in names_in(mask)]
+    return "none" if not names else "all" if len(names) == len(NAMES) else "|".join(names)
+
+
 def bounding() -> int:
     """The caller's bounding set."""
     return sum(1 << bit for bit in range(len(NAMES)) if libc.prctl(_PR_CAPBSET_READ, bit, 0, 0, 0) == 1)
 
 
-@act("PR_CAPBSET_DROP(2const)")
+@act("PR_CAPBSET_DROP(2const)", mask=shown)
 def limit_bounding(mask: int) -> None:
     """Drop every capability that is not in *mask* from the bounding set.
 
@@ -129,7 +139,7 @@ def capget() -> tuple[int, int, int]:
     )
 
 
-@act("capset(2)")
+@act("capset(2)", effective=shown, permitted=shown, inheritable=shown)
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set the caller's three sets; *effective* within *permitted*, and *permitted* within what it is now.
 
@@ -144,7 +154,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         raise os_error("capset(2)")
 
 
-@act("PR_CAP_AMBIENT(2const)")
+@act("PR_CAP_AMBIENT(2const)", mask=shown)
 def set_ambient(mask: int) -> None:
     """Make *mask* the ambient set.
 

@@ -22,7 +22,7 @@ import fcntl
 import os
 
 from minicontainerd.linux.libc import libc, os_error
-from minicontainerd.linux.tell import act
+from minicontainerd.linux.tell import act, descriptor, device, octal, open_flags
 
 _SYS_OPENAT2 = 437  # the same number on every architecture, as for all calls since 2019
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int)
@@ -42,7 +42,7 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-@act("openat2(2)")
+@act("openat2(2)", directory=descriptor, flags=open_flags, mode=octal)
 def openat2(directory: int, path: str, flags: int, resolve: Resolve, mode: int = 0) -> int:
     """Open *path* beneath *directory* under the rules *resolve*; the descriptor is closed on exec.
 
@@ -58,7 +58,7 @@ def openat2(directory: int, path: str, flags: int, resolve: Resolve, mode: int =
     return descriptor
 
 
-@act("mkdirat(2)")
+@act("mkdirat(2)", directory=descriptor, mode=octal)
 def mkdirat(directory: int, name: str, mode: int) -> None:
     """Make a directory; the umask takes bits from *mode*, so a chmod follows where they matter."""
     os.mkdir(name, mode, dir_fd=directory)
@@ -70,38 +70,38 @@ def create(directory: int, name: str, mode: int = 0o600) -> int:
     return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=directory)
 
 
-@act("mknodat(2)")
+@act("mknodat(2)", directory=descriptor, mode=octal, device=device)
 def mknodat(directory: int, name: str, mode: int, device: int = 0) -> None:
     """Make a device node, fifo or socket: *mode* has the type. Devices need CAP_MKNOD in the first user namespace,
     except for character device 0/0, overlayfs's whiteout."""
     os.mknod(name, mode, device, dir_fd=directory)
 
 
-@act("symlinkat(2)")
+@act("symlinkat(2)", directory=descriptor)
 def symlinkat(target: str, directory: int, name: str) -> None:
     """Make a symbolic link; *target* is text, and is not looked at."""
     os.symlink(target, name, dir_fd=directory)
 
 
-@act("linkat(2)")
+@act("linkat(2)", from_directory=descriptor, directory=descriptor)
 def linkat(from_directory: int, from_name: str, directory: int, name: str) -> None:
     """Give a file a second name. Raises PermissionError (EPERM) if it is a directory."""
     os.link(from_name, name, src_dir_fd=from_directory, dst_dir_fd=directory, follow_symlinks=False)
 
 
-@act("renameat(2)")
+@act("renameat(2)", from_directory=descriptor, directory=descriptor)
 def renameat(from_directory: int, from_name: str, directory: int, name: str) -> None:
     """Move within a file system, replacing what was there."""
     os.rename(from_name, name, src_dir_fd=from_directory, dst_dir_fd=directory)
 
 
-@act("unlinkat(2)")
+@act("unlinkat(2)", directory=descriptor)
 def unlinkat(directory: int, name: str) -> None:
     """Remove a name that is not a directory's."""
     os.unlink(name, dir_fd=directory)
 
 
-@act("unlinkat(2)")
+@act("unlinkat(2)", directory=descriptor)
 def rmdirat(directory: int, name: str) -> None:
     """Remove an empty directory: ``unlinkat`` with AT_REMOVEDIR."""
     os.rmdir(name, dir_fd=directory)
@@ -155,19 +155,19 @@ def _replace(old: int, new: int) -> int:
     return new
 
 
-@act("fchownat(2)")
+@act("fchownat(2)", directory=descriptor)
 def fchownat(directory: int, name: str, uid: int, gid: int) -> None:
     """Set the owner. The kernel then clears setuid and setgid, and drops ``security.capability``: set those after."""
     os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
 
-@act("fchmodat(2)")
+@act("fchmodat(2)", directory=descriptor, mode=octal)
 def fchmodat(directory: int, name: str, mode: int) -> None:
     """Set the permission bits of what must not be a symbolic link: those have none, and would be followed."""
     os.chmod(name, mode, dir_fd=directory)
 
 
-@act("utimensat(2)")
+@act("utimensat(2)", directory=descriptor)
 def utimensat(directory: int, name: str, atime: int, mtime: int) -> None:
     """Set access and modification time, in nanoseconds, of the entry itself."""
     os.utime(name, ns=(atime, mtime), dir_fd=directory, follow_symlinks=False)
@@ -179,7 +179,7 @@ def fchown(descriptor: int, uid: int, gid: int) -> None:
     os.fchown(descriptor, uid, gid)
 
 
-@act("fchmod(2)")
+@act("fchmod(2)", descriptor=descriptor, mode=octal)
 def fchmod(descriptor: int, mode: int) -> None:
     """As :func:`fchmodat`, for an open file."""
     os.fchmod(descriptor, mode)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from .mount import DATA_LIMIT, MNT, MS, mount, mount_setattr, open_tree, umount
 from .mount_options import MountOptions, parse_mount_options
-from .namespaces import CLONE_FS, unshare
+from .namespaces import CLONE, unshare
 
 
 class MountLike(Protocol):
@@ -105,7 +105,7 @@ def _mount_in(folder: str, source: str, target: str, fstype: str, flags: int, da
     from concurrent.futures import ThreadPoolExecutor  # rare, and slow to import
 
     def work() -> None:
-        unshare(CLONE_FS)
+        unshare(CLONE.FS)
         os.chdir(folder)
         mount(source, target, fstype, flags, data)
 

@@ -15,35 +15,45 @@ are special: they apply to children made later, never to the caller, whose own n
 from __future__ import annotations
 
 import ctypes
+import enum
 import os
 
 from .libc import libc, os_error
 from .tell import act
+from .tell import descriptor as open_on
 
-CLONE_FS = 0x200
-CLONE_NEWTIME = 0x80
-CLONE_NEWNS = 0x20000
-CLONE_NEWCGROUP = 0x2000000
-CLONE_NEWUTS = 0x4000000
-CLONE_NEWIPC = 0x8000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
+
+class CLONE(enum.IntFlag):
+    """Flags of unshare(2), setns(2) and clone(2), from linux/sched.h."""
+
+    NEWTIME = 0x80
+    FS = 0x200
+    NEWNS = 0x20000  # mount: it was the first of them, and nobody thought of others
+    NEWCGROUP = 0x2000000
+    NEWUTS = 0x4000000
+    NEWIPC = 0x8000000
+    NEWUSER = 0x10000000
+    NEWPID = 0x20000000
+    NEWNET = 0x40000000
+
 
 FLAGS = {
-    "user": CLONE_NEWUSER,
-    "cgroup": CLONE_NEWCGROUP,
-    "ipc": CLONE_NEWIPC,
-    "uts": CLONE_NEWUTS,
-    "network": CLONE_NEWNET,
-    "pid": CLONE_NEWPID,
-    "mount": CLONE_NEWNS,
-    "time": CLONE_NEWTIME,
+    "user": CLONE.NEWUSER,
+    "cgroup": CLONE.NEWCGROUP,
+    "ipc": CLONE.NEWIPC,
+    "uts": CLONE.NEWUTS,
+    "network": CLONE.NEWNET,
+    "pid": CLONE.NEWPID,
+    "mount": CLONE.NEWNS,
+    "time": CLONE.NEWTIME,
 }
 """The runtime-spec's words, in the order to join them: ``user`` first, for it gives the rights over the others."""
 
 FILES = {name: {"network": "net", "mount": "mnt"}.get(name, name) for name in FLAGS}
 """The name of each one's file in /proc/PID/ns."""
+
+ANY = CLONE(0)
+"""For setns with a namespace's own file: whichever kind it is."""
 
 _libc_unshare = libc.unshare
 _libc_unshare.argtypes = [ctypes.c_int]
@@ -51,37 +61,37 @@ _libc_setns = libc.setns
 _libc_setns.argtypes = [ctypes.c_int, ctypes.c_int]
 
 
-def names_of(flags: int) -> str:
+def names_of(flags: CLONE) -> str:
     """The words for *flags*, for people.
 
-    >>> names_of(CLONE_NEWPID | CLONE_NEWNS)
+    >>> names_of(CLONE.NEWPID | CLONE.NEWNS)
     'pid mount'
     """
     return " ".join(name for name, flag in FLAGS.items() if flags & flag)
 
 
 @act("unshare(2)")
-def unshare(flags: int) -> None:
+def unshare(flags: CLONE) -> None:
     """Leave the namespaces that *flags* name for new ones.
 
     Raises:
-        PermissionError: EPERM, no CAP_SYS_ADMIN; for CLONE_NEWUSER, the caller is in a chroot.
-        OSError: EINVAL, the kernel lacks one of them, or CLONE_NEWUSER in a process with threads; ENOSPC, the
+        PermissionError: EPERM, no CAP_SYS_ADMIN; for CLONE.NEWUSER, the caller is in a chroot.
+        OSError: EINVAL, the kernel lacks one of them, or CLONE.NEWUSER in a process with threads; ENOSPC, the
             limit in /proc/sys/user is reached.
     """
-    if _libc_unshare(flags) == -1:
+    if _libc_unshare(int(flags)) == -1:
         raise os_error("unshare(2)")
 
 
-@act("setns(2)")
-def setns(descriptor: int, flags: int = 0) -> None:
+@act("setns(2)", descriptor=open_on)
+def setns(descriptor: int, flags: CLONE = ANY) -> None:
     """Enter the namespace behind *descriptor*, a file of /proc/PID/ns, or those of a pidfd that *flags* name.
 
     Raises:
         PermissionError: EPERM, not allowed in the target, or a pid namespace that is not below one's own.
         OSError: EINVAL, the descriptor is not of this kind, or a user or mount namespace and the caller has threads.
     """
-    if _libc_setns(descriptor, flags) == -1:
+    if _libc_setns(descriptor, int(flags)) == -1:
         raise os_error("setns(2)")
 
 

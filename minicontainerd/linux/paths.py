@@ -8,50 +8,32 @@ exactly that file whatever is renamed meanwhile.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import stat
 
-from .libc import os_error, syscall
-from .tell import act
-
-_OPENAT2 = 437
-_AT_FDCWD = -100
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
-RESOLVE_IN_ROOT = 0x10
+from .files import Resolve, mkdirat, mknodat, openat2, symlinkat
+from .tell import act, descriptor, device, octal, open_flags
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "mode", "resolve")]
-
-
-@act("openat2(2)")
+@act("openat2(2)", root=descriptor, flags=open_flags, mode=octal)
 def open_in_root(root: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
     """Open *path* as it is seen by somebody whose ``/`` is the folder *root*; symbolic links stay inside.
 
     Raises:
         FileNotFoundError, NotADirectoryError: as open(2).
-        OSError: ELOOP, too many links, or *flags* has O_NOFOLLOW and the last part is one; EAGAIN, a rename went
-            on at the same time, try again.
+        OSError: ELOOP, too many links, or *flags* has O_NOFOLLOW and the last part is one.
     """
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT)
-    pointer = ctypes.cast(ctypes.pointer(how), ctypes.c_void_p)
-    descriptor = syscall(_OPENAT2, root, os.fsencode(path), pointer, ctypes.sizeof(how))
-    if descriptor == -1:
-        raise os_error("openat2(2)", path)
-    return descriptor
+    return openat2(root, path, flags, Resolve.IN_ROOT, mode)
 
 
-@act("mkdirat(2)")
+@act("openat2(2) mkdirat(2)", root=descriptor, mode=octal)
 def make_folders(root: int, path: str, mode: int = 0o755) -> int:
     """An O_PATH descriptor of the folder *path* in *root*, with every missing folder on the way made.
 
     Raises:
         NotADirectoryError: something on the way is a file.
     """
-    descriptor = os.dup(root)
+    here = os.dup(root)
     done = ""
     for part in (part for part in path.split("/") if part not in ("", ".")):
         done += "/" + part
@@ -59,14 +41,14 @@ def make_folders(root: int, path: str, mode: int = 0o755) -> int:
             deeper = open_in_root(root, done, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
             # A dangling symbolic link ends here too: mkdirat then says EEXIST, which is the truth.
-            os.mkdir(part, mode, dir_fd=descriptor)
+            mkdirat(here, part, mode)
             deeper = open_in_root(root, done, os.O_PATH | os.O_DIRECTORY)
-        os.close(descriptor)
-        descriptor = deeper
-    return descriptor
+        os.close(here)
+        here = deeper
+    return here
 
 
-@act("openat2(2)")
+@act("openat2(2)", root=descriptor, mode=octal)
 def make_file(root: int, path: str, mode: int = 0o644) -> int:
     """An O_PATH descriptor of *path* in *root*; when missing, an empty file is made there to be mounted over."""
     try:
@@ -80,7 +62,7 @@ def make_file(root: int, path: str, mode: int = 0o644) -> int:
         return open_in_root(root, path)
 
 
-@act("mknodat(2)")
+@act("mknodat(2)", root=descriptor, kind=octal, mode=octal, device=device)
 def make_node(root: int, path: str, kind: int, mode: int, device: int) -> None:
     """Make the device or FIFO *path* in *root*; *kind* is stat.S_IFCHR, S_IFBLK or S_IFIFO.
 
@@ -90,31 +72,26 @@ def make_node(root: int, path: str, kind: int, mode: int, device: int) -> None:
     """
     folder = make_folders(root, os.path.dirname(path))
     try:
-        os.mknod(os.path.basename(path), kind | mode, device, dir_fd=folder)
+        mknodat(folder, os.path.basename(path), kind | mode, device)
     finally:
         os.close(folder)
 
 
-@act("symlinkat(2)")
+@act("symlinkat(2)", root=descriptor, target=repr)
 def make_link(root: int, path: str, target: str) -> None:
     """Make *path* in *root* a symbolic link to *target*; one that is there stays as it is."""
     folder = make_folders(root, os.path.dirname(path))
     try:
-        os.symlink(target, os.path.basename(path), dir_fd=folder)
+        symlinkat(target, folder, os.path.basename(path))
     except FileExistsError:
         pass  # an image may bring its own
     finally:
         os.close(folder)
 
 
-def through(descriptor: int) -> str:
-    """A path that means the open file *descriptor*, for calls that take only paths."""
-    return f"/proc/self/fd/{descriptor}"
-
-
-def is_folder(descriptor: int) -> bool:
-    """Whether *descriptor* is of a folder."""
-    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+def through(opened: int) -> str:
+    """A path that means the open file *opened*, for calls that take only paths."""
+    return f"/proc/self/fd/{opened}"
 
 
 def is_missing(error: OSError) -> bool:

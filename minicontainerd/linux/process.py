@@ -7,7 +7,9 @@ time, field 22 of /proc/PID/stat, in clock ticks since boot. A number and a star
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple
+import os
+import resource
+from typing import NamedTuple, NoReturn
 
 from .kernel_file import write_setting
 from .libc import NUMBERS, libc, os_error, syscall
@@ -119,6 +121,60 @@ def set_host_name(name: str) -> None:
     encoded = name.encode()
     if libc.sethostname(encoded, ctypes.c_size_t(len(encoded))) == -1:
         raise os_error("sethostname(2)")
+
+
+@act("fork(2)")
+def fork() -> int:
+    """Make a child: its pid in the parent, 0 in the child."""
+    return os.fork()
+
+
+@act("setsid(2)")
+def new_session() -> None:
+    """Lead a session of one's own, without a controlling terminal."""
+    os.setsid()
+
+
+@act("setgroups(2)")
+def set_groups(groups: list[int]) -> None:
+    """Set the supplementary groups. Raises PermissionError (EPERM): no CAP_SETGID, or a user namespace denies it."""
+    os.setgroups(groups)
+
+
+@act("setgid(2)")
+def set_gid(gid: int) -> None:
+    """Set all group ids. Raises OSError (EINVAL): the user namespace does not map *gid*."""
+    os.setgid(gid)
+
+
+@act("setuid(2)")
+def set_uid(uid: int) -> None:
+    """Set all user ids; leaving 0 clears the effective capabilities, and without KEEPCAPS the permitted ones."""
+    os.setuid(uid)
+
+
+@act("prlimit(2)")
+def set_limit(pid: int, name: str, soft: int, hard: int) -> None:
+    """Set a resource limit of another process; *name* is ``RLIMIT_NOFILE`` and so on, -1 is none.
+
+    Raises:
+        PermissionError: EPERM, the hard limit would rise, which takes CAP_SYS_RESOURCE.
+    """
+    resource.prlimit(pid, getattr(resource, name), (soft, hard))
+
+
+def _count(environment: dict[str, str]) -> str:
+    return f"{{{len(environment)} variables}}"  # their values may be secrets
+
+
+@act("execve(2)", returns=False, environment=_count)
+def execute(path: str, arguments: list[str], environment: dict[str, str]) -> NoReturn:
+    """Become the program *path*.
+
+    Raises:
+        OSError: ENOEXEC, no format that the kernel knows; ENOENT, the interpreter of a script is missing; and others.
+    """
+    os.execve(path, arguments, environment)
 
 
 class Stat(NamedTuple):

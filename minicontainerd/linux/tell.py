@@ -5,20 +5,25 @@ is doing with ``with step("a private view of the mounts", spec="runtime-spec con
 listens, both cost one look at a context variable. While somebody does, the two together make a story::
 
     a private view of the mounts                                  [runtime-spec config.md#mounts]
-      mount(source='', target='/', fstype='', flags=0x44000) = None   mount(2)  31 µs
+      mount(source='', target='/', fstype='', flags=REC|PRIVATE)  mount(2)  31 µs
+
+An act inside an act is a part of it, and not told. Flags are shown as words and descriptors as what they are open
+on, because a number means nothing to a reader.
 
 The listener lives in a context variable, so that of two requests in one daemon one can be told and the other not,
 and it follows a request into its worker thread. A forked child inherits the listener together with the descriptor
-it writes to; each entry is one ``write(2)`` to a file opened with O_APPEND, so lines of parent and child never mix.
+it writes to, and says with :func:`speak_as` who it is from now on; each entry is one ``write(2)`` to a file opened
+with O_APPEND, so lines of parent and child never mix.
 
-An entry is a JSON object on a line of its own: ``{"depth", "step", "spec"}`` for a step, ``{"depth", "call", "page",
-"arguments", "result" or "error", "microseconds"}`` for an act. :func:`render` makes the indented text of one.
+An entry is a JSON object on a line of its own: ``{"depth", "by", "step", "spec"}`` for a step, ``{"depth", "by",
+"call", "page", "arguments", "result" or "error", "microseconds"}`` for an act. :func:`render` makes it indented text.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import functools
 import json
 import os
@@ -30,24 +35,29 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 Entry = dict[str, Any]
+Show = Callable[[Any], str]
 
 _listener: ContextVar[Story | None] = ContextVar("listener", default=None)
 
 
 class Story:
-    """A listener that appends each entry to the file behind *descriptor*, as JSON or as indented text."""
+    """A listener that appends each entry to the file behind *descriptor*, as JSON or as indented text.
 
-    def __init__(self, descriptor: int, *, text: bool = False) -> None:
+    *by* is who acts, and stands before each line: the shim, the runtime, a child of theirs.
+    """
+
+    def __init__(self, descriptor: int, *, text: bool = False, by: str = "") -> None:
         import inspect  # slow to import, so only for a listener; and now, for after pivot_root it is out of reach
 
         self.signature = inspect.signature
         self.descriptor = descriptor
         self.text = text
+        self.by = by
         self.depth = 0
 
     def add(self, entry: Entry) -> None:
         """Write one entry; the story is a courtesy, so a failure to write it never fails the work."""
-        entry = {"depth": self.depth, **entry}
+        entry = {"depth": self.depth, "by": self.by, **entry}
         line = render(entry) if self.text else json.dumps(entry)
         with contextlib.suppress(OSError):
             os.write(self.descriptor, line.encode(errors="backslashreplace") + b"\n")
@@ -63,6 +73,18 @@ def telling(story: Story | None) -> Iterator[None]:
         _listener.reset(token)
 
 
+def is_told() -> bool:
+    """Whether somebody listens."""
+    return _listener.get() is not None
+
+
+def speak_as(name: str) -> None:
+    """For a child just forked: its part of the story is told under *name*, from the left."""
+    story = _listener.get()
+    if story is not None:
+        story.by, story.depth = name, 0
+
+
 @contextlib.contextmanager
 def step(title: str, spec: str = "") -> Iterator[None]:
     """Name what the acts inside this block are for; *spec* is the section that asks for it."""
@@ -75,11 +97,15 @@ def step(title: str, spec: str = "") -> Iterator[None]:
     try:
         yield
     finally:
-        story.depth -= 1
+        story.depth = max(0, story.depth - 1)
 
 
-def act(page: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Mark a function of this room as a privileged act, described by the manual *page*."""
+def act(page: str, *, returns: bool = True, **shows: Show) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark a function of this room as a privileged act, described by the manual *page*.
+
+    *shows* has a way to show for parameters whose plain value says little. One that never *returns*, execve, is told
+    before it is done.
+    """
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -87,54 +113,95 @@ def act(page: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             story = _listener.get()
             if story is None:
                 return function(*args, **kwargs)
-            return _tell(story, page, function, args, kwargs)
+            bound = story.signature(function).bind(*args, **kwargs)
+            arguments = {name: shows.get(name, show)(value) for name, value in bound.arguments.items()}
+            entry: Entry = {"call": function.__name__, "page": page, "arguments": arguments}
+            if not returns:
+                story.add({**entry, "result": "no return", "microseconds": 0})
+            with telling(None):
+                return _tell(story, entry, function, args, kwargs)
 
         return told
 
     return mark
 
 
-def _tell(story: Story, page: str, function: Callable[..., R], args: Any, kwargs: Any) -> R:
-    entry: Entry = {"call": function.__name__, "page": page}
-    bound = story.signature(function).bind(*args, **kwargs)
-    entry["arguments"] = {name: _show(value) for name, value in bound.arguments.items()}
+def _tell(story: Story, entry: Entry, function: Callable[..., R], args: Any, kwargs: Any) -> R:
     started = time.perf_counter_ns()
     try:
         result = function(*args, **kwargs)
     except OSError as error:
-        entry["error"] = str(error)
+        name = errno.errorcode.get(error.errno or 0, "error")
+        entry["error"] = f"{name} ({error.strerror or error})"
         raise
     else:
-        entry["result"] = _show(result)
+        entry["result"] = show(result)
         return result
     finally:
         entry["microseconds"] = (time.perf_counter_ns() - started) // 1000
         story.add(entry)
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """*value* as it is written in Python, but flags by their names, and /proc/self/fd/N with what it means."""
     if isinstance(value, enum.IntFlag):
         return "|".join(str(flag.name) for flag in value) or "0"
     text = repr(value)
     if isinstance(value, str) and value.startswith("/proc/self/fd/"):
         with contextlib.suppress(OSError):
-            text = f"{text} -> {os.readlink(value)!r}"  # the number means nothing to a reader
+            text = f"{text} -> {os.readlink(value)!r}"
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def descriptor(value: int) -> str:
+    """A descriptor with the path that it is open on."""
+    try:
+        return f"{value} -> {os.readlink(f'/proc/self/fd/{value}')!r}"
+    except OSError:
+        return str(value)
+
+
+def open_flags(value: int) -> str:
+    """The flags of open(2) by their names.
+
+    >>> open_flags(os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+    'WRONLY|CREAT|CLOEXEC'
+    """
+    names = ("PATH", "CREAT", "EXCL", "APPEND", "DIRECTORY", "NOFOLLOW", "NONBLOCK", "CLOEXEC")
+    access = {os.O_RDONLY: "RDONLY", os.O_WRONLY: "WRONLY", os.O_RDWR: "RDWR"}[value & os.O_ACCMODE]
+    found = [name for name in names if value & getattr(os, "O_" + name)]
+    return "|".join(found if "PATH" in found else [access, *found])
+
+
+def device(value: int) -> str:
+    """A device as ls(1) shows it.
+
+    >>> device(os.makedev(1, 3))
+    '1:3'
+    """
+    return f"{os.major(value)}:{os.minor(value)}"
+
+
+def octal(value: int) -> str:
+    """A mode as chmod(1) takes it."""
+    return f"{value:#o}"
 
 
 def render(entry: Entry) -> str:
     """One entry as a line of indented text.
 
-    >>> render({"depth": 1, "step": "a new root", "spec": "config.md#root"})
-    '  a new root  [config.md#root]'
+    >>> render({"depth": 1, "by": "init", "step": "a new root", "spec": "config.md#root"})
+    'init      a new root  [config.md#root]'
     >>> render({"depth": 2, "call": "chdir", "page": "chdir(2)", "arguments": {"path": "'/'"}, "result": "None",
     ...         "microseconds": 3})
-    "    chdir(path='/') = None  chdir(2)  3 µs"
+    "    chdir(path='/')  chdir(2)  3 µs"
     """
-    indent = "  " * int(entry["depth"])
+    speaker = f"{entry['by']:<8}" if entry.get("by") else ""
+    indent = speaker + "  " * int(entry["depth"])
     if "step" in entry:
         spec = f"  [{entry['spec']}]" if entry.get("spec") else ""
         return f"{indent}{entry['step']}{spec}"
     arguments = ", ".join(f"{name}={value}" for name, value in entry["arguments"].items())
-    outcome = entry["result"] if "error" not in entry else "-> " + entry["error"]
-    return f"{indent}{entry['call']}({arguments}) = {outcome}  {entry['page']}  {entry['microseconds']} µs"
+    outcome = entry.get("error") or entry["result"]
+    outcome = "" if outcome == "None" else f" = {outcome}"
+    return f"{indent}{entry['call']}({arguments}){outcome}  {entry['page']}  {entry['microseconds']} µs"

@@ -18,6 +18,7 @@ operate     start, kill, pause, delete: what is done with a container that exist
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it
 cgroups     limits, as files of version 2
+explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
 channel     the messages between parent and child
 words       errors as sentences, the ones that runc's callers know

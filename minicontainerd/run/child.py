@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from ..linux import cgroup, namespaces, process, seccomp, terminal
 from ..linux.kernel_file import write_setting
 from ..linux.loopback import bring_up
-from ..linux.tell import step
+from ..linux.tell import speak_as, step
 from . import devices, hooks, privileges, program, rootfs
 from .words import reason, sentence, told_as
 
@@ -42,8 +42,8 @@ class Plan(NamedTuple):
 
     container: Container
     process: Process
-    join: tuple[tuple[int, int], ...]  # descriptors of namespaces (or a pidfd) to enter, and their flags
-    create: int  # flags of the namespaces to make
+    join: tuple[tuple[int, namespaces.CLONE], ...]  # descriptors of namespaces (or a pidfd) to enter, and their flags
+    create: namespaces.CLONE  # flags of the namespaces to make
     filter: seccomp.Program | None
     streams: tuple[int, int, int] = (0, 1, 2)
     console_socket: int = -1
@@ -56,6 +56,7 @@ class Plan(NamedTuple):
 
 def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
     """The whole life of the stage, in the child that the parent forked. *joining*: into a container that is there."""
+    speak_as("stage")
     try:
         stage(plan, channel)
         joiner(plan, channel) if joining else init(plan, channel)
@@ -69,23 +70,27 @@ def stage(plan: Plan, channel: Channel) -> None:
     """Into the cgroup and the namespaces; returns in a second child, inside all of them."""
     _use_streams(plan.streams)
     _default_signals()
-    with step("into the container's cgroup", spec="runtime-spec config-linux.md#cgroup-ownership"):
-        _join_cgroup(plan.cgroup_folders)
+    if plan.cgroup_folders:
+        with step("into the container's cgroup", spec="runtime-spec config-linux.md#control-groups"):
+            _join_cgroup(plan.cgroup_folders)
     if (score := plan.process.get("oomScoreAdj")) is not None:
         process.set_oom_score(score)
-    with step("into the namespaces", spec="runtime-spec config-linux.md#namespaces"):
+    with step("into new namespaces, or into those that are there", spec="runtime-spec config-linux.md#namespaces"):
         for descriptor, flags in plan.join:
             namespaces.setns(descriptor, flags)
-        if plan.create & namespaces.CLONE_NEWUSER:
-            namespaces.unshare(namespaces.CLONE_NEWUSER)
+        if plan.create & namespaces.CLONE.NEWUSER:
+            namespaces.unshare(namespaces.CLONE.NEWUSER)
             _ask(channel, "map")
-            os.setgid(0)
-            os.setuid(0)
-        namespaces.unshare(plan.create & ~namespaces.CLONE_NEWUSER)
-    child = os.fork()
+            process.set_gid(0)
+            process.set_uid(0)
+        if others := plan.create & ~namespaces.CLONE.NEWUSER:
+            namespaces.unshare(others)
+    with step("fork again: only a child is in the new pid namespace", spec="pid_namespaces(7)"):
+        child = process.fork()
     if child:
         channel.say("pid", str(child))  # as the host numbers it: the stage itself stayed outside
         os._exit(0)
+    speak_as("process" if plan.container.pid else "init")
     channel.hear()  # the parent has written down who we are
 
 
@@ -104,7 +109,7 @@ def init(plan: Plan, channel: Channel) -> NoReturn:
 
 def joiner(plan: Plan, channel: Channel) -> NoReturn:
     """One more process in a container that runs: its world is there, only rights and program are its own."""
-    os.setsid()
+    process.new_session()
     _terminal(plan)
     argv, path, environment = _limit(plan)
     # No "done" here: the channel closes by execve itself, so the parent also hears when that fails.
@@ -114,20 +119,22 @@ def joiner(plan: Plan, channel: Channel) -> NoReturn:
 def _build_world(plan: Plan, channel: Channel) -> None:
     """All that belongs to the container and not to one of its processes."""
     config, container = plan.container.config, plan.container
-    os.setsid()
-    if plan.new_keyring:
-        _new_keyring(container.id)
-    if plan.create & namespaces.CLONE_NEWNET:
-        with step("the loopback interface", spec="runtime-spec runtime-linux.md"):
+    with step("a session and a keyring of its own: what the host's hold is out of reach", spec="credentials(7)"):
+        process.new_session()
+        if plan.new_keyring:
+            _new_keyring(container.id)
+    if plan.create & namespaces.CLONE.NEWNET:
+        with step("a new network namespace has only lo, and that is down", spec="network_namespaces(7)"):
             bring_up()
-    if plan.create & namespaces.CLONE_NEWNS:
+    if plan.create & namespaces.CLONE.NEWNS:
         _change_root(plan, channel)
     else:
         _ask(channel, "mounted")
         os.chroot(container.rootfs)
     _terminal(plan)
-    _names_and_sysctls(config)
-    if plan.create & namespaces.CLONE_NEWNS:
+    with step("host name, and settings that a namespace has of its own", spec="runtime-spec config.md#hostname"):
+        _names_and_sysctls(config)
+    if plan.create & namespaces.CLONE.NEWNS:
         rootfs.reopen_null()
         rootfs.finish(config)
 
@@ -142,7 +149,7 @@ def _change_root(plan: Plan, channel: Channel) -> None:
         devices.make(root, config)
     _ask(channel, "mounted")
     hooks.run(config, "createContainer", hooks.state_of(container, "creating", os.getpid()))
-    with step("the rootfs becomes /", spec="runtime-spec config.md#root"):
+    with step("the rootfs becomes /, the host's files fall away", spec="runtime-spec config.md#root"):
         rootfs.move(root) if plan.no_pivot else rootfs.pivot(root)
     os.close(root)
 
@@ -151,7 +158,7 @@ def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
     """Take the rights away; what to execute is looked for as the user that will execute it."""
     each = plan.process
     user, no_new_privileges = each.get("user", {}), each.get("noNewPrivileges", False)
-    with step("drop privileges", spec="runtime-spec config.md#linux-process"):
+    with step("give up privileges, in the order that the kernel forces", spec="runtime-spec config.md#linux-process"):
         program.schedule(each)
         if no_new_privileges:
             process.set_no_new_privs()
@@ -193,7 +200,7 @@ def _terminal(plan: Plan) -> None:
             terminal.resize(master, size["height"], size["width"])
         terminal.send_descriptor(plan.console_socket, master, name)
         os.close(master)
-        if plan.create & namespaces.CLONE_NEWNS:
+        if plan.create & namespaces.CLONE.NEWNS:
             devices.bind_console(slave)
         _use_streams((slave, slave, slave))
         os.close(slave)
@@ -222,10 +229,10 @@ def _await_start(fifo: int) -> None:
 def _execute(
     path: str, argv: list[str], environment: dict[str, str], preserved: int, channel: Channel | None = None
 ) -> NoReturn:
-    with step("execute the program", spec="runtime-spec runtime.md#start"):
-        process.close_on_exec_from(3 + preserved)
     try:
-        os.execve(path, argv, environment)
+        with step("become the program; of ours, nothing is left", spec="runtime-spec runtime.md#start"):
+            process.close_on_exec_from(3 + preserved)
+            process.execute(path, argv, environment)
     except OSError as error:
         told = f"exec {path}: {reason(error)}"
         if channel:

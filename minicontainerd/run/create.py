@@ -27,8 +27,10 @@ from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound, 
 from ..linux import namespaces, process, seccomp, terminal
 from ..linux.fork import fork_into
 from ..linux.kernel_file import write_setting
+from ..linux.namespaces import CLONE
 from ..linux.tell import step
 from . import cgroups, channel, child, hooks, program, state
+from .explain import explained
 from .state import Container
 from .validate import load_config
 from .words import reason, told_as
@@ -66,11 +68,12 @@ def create(root: str, id: str, bundle: str, options: Options) -> Container:
     config = load_config(bundle)
     check_terminal(bool(config["process"].get("terminal")), options.console)
     container = _record(root, id, bundle, config)
-    try:
-        container = _bring_up(container, options)
-    except BaseException:
-        undo(state.load(root, id) if os.path.exists(f"{container.folder}/state.json") else container)
-        raise
+    with explained(config, by="runtime"):
+        try:
+            container = _bring_up(container, options)
+        except BaseException:
+            undo(state.load(root, id) if os.path.exists(f"{container.folder}/state.json") else container)
+            raise
     if options.pid_file:
         write_pid_file(options.pid_file, container.pid)
     return container
@@ -107,12 +110,15 @@ def _bring_up(container: Container, options: Options) -> Container:
     cgroups.create(container.cgroup, linux.get("resources") or {})
     with contextlib.ExitStack() as held:
         plan = _plan(container, options, held)
-        with step("fork: a stage that enters the namespaces", spec="runtime-spec runtime.md#lifecycle"):
+        with step(
+            "fork a stage, born in the cgroup, to enter the namespaces", spec="runtime-spec runtime.md#lifecycle"
+        ):
             talk, stage = fork(plan, joining=False)
         held.callback(talk.close)
         pid = _stage_report(talk, stage, linux)
-        for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
-            options.warn(problem)
+        with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
+            for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
+                options.warn(problem)
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
         talk.say("go")
@@ -148,8 +154,8 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
     )
 
 
-def _namespaces(config: Spec, held: contextlib.ExitStack) -> tuple[tuple[tuple[int, int], ...], int]:
-    join, create = [], 0
+def _namespaces(config: Spec, held: contextlib.ExitStack) -> tuple[tuple[tuple[int, CLONE], ...], CLONE]:
+    join, create = [], CLONE(0)
     wanted = {each["type"]: each.get("path", "") for each in config.get("linux", {}).get("namespaces") or []}
     for name, flag in namespaces.FLAGS.items():  # in this order: user first
         path = wanted.get(name)

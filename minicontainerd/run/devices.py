@@ -13,6 +13,7 @@ Source: runtime-spec 1.3 config-linux.md#default-devices and runtime-linux.md#de
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def make(root: int, config: Spec) -> None:
     devices = {device["path"]: device for device in [*_DEFAULT, *(linux.get("devices") or [])]}
     former = os.umask(0)  # the modes below are exact
     try:
-        with step("device nodes", spec="runtime-spec config-linux.md#default-devices"):
+        with step("device nodes that every program expects", spec="runtime-spec config-linux.md#default-devices"):
             for device in devices.values():
                 if in_user_namespace:
                     _bind_node(root, device)  # mknod is refused there
@@ -78,17 +79,18 @@ def make(root: int, config: Spec) -> None:
 def _make_node(root: int, device: Device) -> None:
     mode = device.get("fileMode", 0o666) & 0o7777
     number = os.makedev(device.get("major", 0), device.get("minor", 0))
+    uid, gid = device.get("uid", 0), device.get("gid", 0)
     try:
         paths.make_node(root, device["path"], _KINDS[device["type"]], mode, number)
+        if uid == gid == 0:
+            return
     except FileExistsError:
-        node = paths.open_in_root(root, device["path"], os.O_PATH | os.O_NOFOLLOW)
-        found = os.fstat(node)
-        os.close(node)
-        if (stat.S_IFMT(found.st_mode), found.st_rdev) != (_KINDS[device["type"]], number):
-            raise
-    uid, gid = device.get("uid", 0), device.get("gid", 0)
+        pass  # the image brings one: it will do if it is the same device
     node = paths.open_in_root(root, device["path"], os.O_PATH | os.O_NOFOLLOW)
     try:
+        found = os.fstat(node)
+        if (stat.S_IFMT(found.st_mode), found.st_rdev) != (_KINDS[device["type"]], number):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), device["path"])
         os.chown(paths.through(node), uid, gid)
         os.chmod(paths.through(node), mode)
     finally:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import FailedPrecondition, Unknown
 from ..linux import cgroup, namespaces
+from ..linux.namespaces import CLONE
 from ..linux.tell import step
 from . import child, create, program
+from .explain import tells
 from .state import Container
 from .validate import check_process
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..oci.runtime import Process
 
 
+@tells
 def execute(container: Container, process: Process, options: create.Options, *, ignore_paused: bool = False) -> int:
     """Start *process* in the container; its pid on the host. When this returns, the program has been executed.
 
@@ -39,7 +42,7 @@ def execute(container: Container, process: Process, options: create.Options, *, 
     create.check_terminal(bool(process.get("terminal")), options.console)
     with contextlib.ExitStack() as held:
         plan = _plan(container, process, options, held)
-        with step("fork: a stage that joins the container", spec="runtime-spec runtime.md"):
+        with step("fork a stage that joins the container", spec="runtime-spec runtime.md"):
             talk, stage = create.fork(plan, joining=True)
         held.callback(talk.close)
         try:
@@ -66,7 +69,7 @@ def _plan(container: Container, process: Process, options: create.Options, held:
         container=container,
         process=process,
         join=((pidfd, _other_namespaces(container.pid)),),
-        create=0,
+        create=CLONE(0),
         filter=create.compile_filter(container.config),
         streams=options.streams,
         console_socket=options.console,
@@ -75,9 +78,9 @@ def _plan(container: Container, process: Process, options: create.Options, held:
     )
 
 
-def _other_namespaces(pid: int) -> int:
+def _other_namespaces(pid: int) -> CLONE:
     """Flags of the namespaces in which *pid* is and we are not; entering one's own user namespace is an error."""
-    flags = 0
+    flags = CLONE(0)
     for name, file in namespaces.FILES.items():
         theirs, ours = f"/proc/{pid}/ns/{file}", f"/proc/self/ns/{file}"
         if os.path.exists(ours) and namespaces.identity(theirs) != namespaces.identity(ours):

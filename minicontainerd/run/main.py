@@ -361,7 +361,7 @@ def _explained(path: str, command: Command, context: Context, flags: Flags, rest
     from ..linux.tell import Story, telling
 
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with telling(Story(descriptor, text=not path.endswith(".json"))):
+    with telling(Story(descriptor, text=not path.endswith((".json", ".jsonl")), by="runtime")):
         return command.function(context, flags, rest)
 
 

@@ -16,6 +16,7 @@ from ..errors import ContainerdError, FailedPrecondition, NotFound
 from ..linux import cgroup
 from ..linux.tell import step
 from . import cgroups, create, hooks
+from .explain import tells
 from .state import Container
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Warn = Callable[[str], None]
 
 
+@tells
 def start(container: Container, warn: Warn) -> None:
     """Let a created container execute its program.
 
@@ -37,7 +39,7 @@ def start(container: Container, warn: Warn) -> None:
         raise FailedPrecondition("cannot start an already running container")
     if status != "created":
         raise FailedPrecondition(f"cannot start a container in the {status} state")
-    with step("open the FIFO at which the program waits", spec="runtime-spec runtime.md#start"):
+    with step("let init go on: write to exec.fifo, where it waits", spec="runtime-spec runtime.md#start"):
         try:
             # Without O_NONBLOCK this would wait for a reader; with it, no reader means no process.
             fifo = os.open(container.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -54,6 +56,7 @@ def start(container: Container, warn: Warn) -> None:
         warn(str(error))
 
 
+@tells
 def kill(container: Container, number: int, *, all: bool = False) -> None:
     """Send signal *number* to the container's first process, or to every process of its cgroup.
 
@@ -64,7 +67,8 @@ def kill(container: Container, number: int, *, all: bool = False) -> None:
         return _kill_all(container, number)
     if container.status() == "stopped":
         raise FailedPrecondition("container not running")
-    _signal(container, number)
+    with step(f"signal {number} to the container's first process", spec="runtime-spec runtime.md#kill"):
+        _signal(container, number)
     if number == signal.SIGKILL and "pid" not in container.namespace_names():
         cgroups.kill(container.cgroup)  # no pid namespace dies with its first process: the others would stay
     elif number == signal.SIGKILL and container.is_frozen():
@@ -99,6 +103,7 @@ def _kill_all(container: Container, number: int) -> None:
             continue
 
 
+@tells
 def pause(container: Container) -> None:
     """Freeze every process of the container.
 
@@ -111,6 +116,7 @@ def pause(container: Container) -> None:
         cgroups.freeze(container.cgroup, frozen=True)
 
 
+@tells
 def resume(container: Container) -> None:
     """Let a paused container go on.
 
@@ -123,6 +129,7 @@ def resume(container: Container) -> None:
         cgroups.freeze(container.cgroup, frozen=False)
 
 
+@tells
 def update(container: Container, resources: Resources) -> None:
     """Change the limits of the container's cgroup.
 
@@ -145,6 +152,7 @@ def processes(container: Container) -> list[int]:
     return cgroup.processes(container.cgroup)
 
 
+@tells
 def delete(container: Container, warn: Warn, *, force: bool = False) -> None:
     """Remove what is left of a stopped container; a created one is killed first, with *force* any.
 
@@ -154,7 +162,7 @@ def delete(container: Container, warn: Warn, *, force: bool = False) -> None:
     status = container.status()
     if status not in ("stopped", "created") and not force:
         raise FailedPrecondition(f"cannot delete container {container.id} that is not stopped: {status}")
-    with step("kill what is left, remove the cgroup", spec="runtime-spec runtime.md#delete"):
+    with step("kill what is left in the cgroup, and remove it", spec="runtime-spec runtime.md#delete"):
         if status != "stopped":
             _end(container)
         cgroups.kill(container.cgroup)  # without a pid namespace some may have outlived the first

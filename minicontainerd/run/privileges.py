@@ -71,9 +71,9 @@ def _change_user(user: User) -> None:
     # A user namespace whose setgroups is denied keeps its groups; asking for none there is no error.
     groups = user.get("additionalGids", [])
     if groups or _may_set_groups():
-        os.setgroups(groups)
-    os.setgid(user.get("gid", 0))
-    os.setuid(user.get("uid", 0))
+        process.set_groups(groups)
+    process.set_gid(user.get("gid", 0))
+    process.set_uid(user.get("uid", 0))
 
 
 def _may_set_groups() -> bool:

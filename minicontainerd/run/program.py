@@ -11,7 +11,7 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
-from ..linux import scheduling
+from ..linux import process, scheduling
 from .words import reason
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def limit(pid: int, limits: list[Rlimit]) -> list[str]:
             raise ValueError(f"invalid rlimit type {each['type']}")
         soft, hard = (_signed(each[which]) for which in ("soft", "hard"))
         try:
-            resource.prlimit(pid, number, (soft, hard))
+            process.set_limit(pid, each["type"], soft, hard)
         except PermissionError:
             _, most = resource.prlimit(pid, number)
-            resource.prlimit(pid, number, (_least(soft, most), _least(hard, most)))
+            process.set_limit(pid, each["type"], _least(soft, most), _least(hard, most))
             problems.append(f"{each['type']}: no right to raise the hard limit to {each['hard']}, it stays at {most}")
     return problems
 

@@ -76,14 +76,15 @@ def populate(root: int, config: Spec, bundle: str) -> None:
         options = parse_mount_options(each.get("options") or [])
         where = each["destination"]
         try:
-            with step(f"mount {where}", spec="runtime-spec config.md#mounts"):
+            with step(f"mount {each.get('type') or 'bind'} at {where}", spec="runtime-spec config.md#mounts"):
                 _mount_one(root, each, options, bundle, config)
         except OSError as error:
             source = each.get("source") or each.get("type") or "none"
             told = f'error mounting "{source}" to rootfs at "{where}": {sentence(error)}'
             raise OSError(error.errno, told) from error
     cwd = config["process"].get("cwd", "/") if "process" in config else "/"
-    os.close(paths.make_folders(root, cwd))
+    with step(f"the working directory {cwd}, made if it is missing"):
+        os.close(paths.make_folders(root, cwd))
 
 
 def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, config: Spec) -> None:
@@ -206,15 +207,18 @@ def move(root: int) -> None:
 def finish(config: Spec) -> None:
     """With the container's root in place: make read-only what has to be, and hide what must not be seen."""
     linux = config.get("linux", {})
-    with step("read-only mounts and root", spec="runtime-spec config.md#root"):
+    with step("a read-only root, if wanted, and its propagation", spec="runtime-spec config.md#root"):
         if propagation := linux.get("rootfsPropagation"):
             mount("", "/", "", PROPAGATION[propagation])
         if config.get("root", {}).get("readonly"):
             _remount("/", MS.RDONLY | _flags_of("/"))
-    with step("read-only paths", spec="runtime-spec config-linux.md#readonly-paths"):
+    with step("read-only paths: bound onto themselves, remounted", spec="runtime-spec config-linux.md#readonly-paths"):
         for path in linux.get("readonlyPaths") or []:
             _make_read_only(path)
-    with step("masked paths", spec="runtime-spec config-linux.md#masked-paths"):
+    with step(
+        "masked paths: /dev/null over files, tmpfs over folders",
+        spec="runtime-spec config-linux.md#masked-paths",
+    ):
         for path in linux.get("maskedPaths") or []:
             _mask(path)
 

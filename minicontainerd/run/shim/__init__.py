@@ -16,8 +16,10 @@ loop        epoll: what to do when a descriptor is ready, when a child ends, whe
 server      ttrpc on that loop; an answer may come later
 service     the Task service: seventeen methods, and the order of events
 process     one process: its states, its waiters
+container   a container, its processes and its runtime
 streams     where its input and output go: FIFO, file, logging program, terminal
-driver      who makes the container: our runtime in this process, or runc by its command line
+driver      who makes the container: our runtime, in this process
+command_line  or another one, by its command line; choice says which
 publisher   events back to the daemon, in order, again if it was away
 stats       a cgroup's files as containerd's metrics
 =========== ============================================================================================

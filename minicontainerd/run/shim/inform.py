@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ...api.runtime.task.v3.shim_pb2 import DeleteResponse
 from ...errors import ContainerdError
+from .choice import chosen
 from .cleanup import unmount_rootfs
-from .driver import OWN_ROOT, ROOT, CommandLine, Driver, InProcess
 
 _KILLED = 128 + 9
 
@@ -21,7 +20,7 @@ def delete(namespace: str, bundle: str, id: str) -> int:
     """Remove what is left of container *id*; on standard output, a DeleteResponse as if it had been killed."""
     bundle = os.path.join(os.path.dirname(os.path.realpath(bundle)), id)
     try:
-        _driver(namespace, bundle).delete(id, force=True)
+        chosen(bundle, namespace).delete(id, force=True)
     except ContainerdError as error:
         if "does not exist" not in str(error):
             print(f"failed to remove container {id}: {error}", file=sys.stderr)
@@ -43,19 +42,6 @@ def inform(name: str, release: str) -> int:
     sys.stdout.buffer.write(info.SerializeToString())
     sys.stdout.buffer.flush()
     return 0
-
-
-def _driver(namespace: str, bundle: str) -> Driver:
-    try:
-        with open(os.path.join(bundle, "options.json"), encoding="utf-8") as file:
-            chosen = json.load(file)
-    except (OSError, ValueError):
-        chosen = {}
-    program = chosen.get("binary_name")
-    root = os.path.join(chosen.get("root") or (ROOT if program else OWN_ROOT), namespace)
-    if program:
-        return CommandLine(program, root, bundle, bool(chosen.get("systemd_cgroup")))
-    return InProcess(root)
 
 
 def _pid(bundle: str) -> int:

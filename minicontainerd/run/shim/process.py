@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,11 @@ _REFUSALS = {
     ("exec", "stopped"): "cannot exec in a stopped state",
 }
 """What containerd's shim says differently from ``cannot WHAT a STATUS process``."""
+
+
+def kill_process(pid: int, number: int) -> None:
+    """Send a signal to one process that is our child, so its number cannot have been given to another."""
+    os.kill(pid, signal.Signals(number) if number in signal.valid_signals() else number)
 
 
 class Process:

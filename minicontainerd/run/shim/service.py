@@ -14,7 +14,6 @@ Source: containerd@301026e api/runtime/task/v3/shim.proto, cmd/containerd-shim-r
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +34,16 @@ from ...errors import (
     Unimplemented,
     Unknown,
 )
-from ...linux import cgroup
 from ...linux.mount_list import mount_all
+from ...linux.tell import step
+from ..explain import explained
 from ..words import sentence
 from . import stats
+from .choice import choose
 from .cleanup import unmount_rootfs
-from .driver import OWN_ROOT, ROOT, CommandLine, Driver, InProcess, Wanted, kill_process
-from .process import Process
+from .container import Container, load_config, watch_memory
+from .driver import Wanted
+from .process import Process, kill_process
 from .server import Handler, Later
 from .streams import Streams, Terminal
 
@@ -50,25 +52,8 @@ if TYPE_CHECKING:
     from .publisher import Publisher
 
 
-class Container:
-    """A container in this shim: its bundle, its runtime, and its processes by exec id ("" is the first)."""
-
-    def __init__(self, id: str, bundle: str, driver: Driver) -> None:
-        self.id = id
-        self.bundle = bundle
-        self.driver = driver
-        self.processes: dict[str, Process] = {}
-        self.held_exit: int | None = None  # of the first process, while others still run
-
-    @property
-    def first(self) -> Process:
-        return self.processes[""]
-
-    def shares_pid_namespace(self) -> bool:
-        """Whether its processes outlive the first one, having no pid namespace of their own to die with it."""
-        with open(os.path.join(self.bundle, "config.json"), encoding="utf-8") as file:
-            namespaces = json.load(file).get("linux", {}).get("namespaces") or []
-        return not any(each["type"] == "pid" and not each.get("path") for each in namespaces)
+_TOLD = {"Create", "Start", "Kill", "Delete", "Pause", "Resume", "Update"}
+"""The methods that are part of a container's story (../explain.py)."""
 
 
 class Service:
@@ -86,9 +71,21 @@ class Service:
         """Every method of the service with the class of its request."""
         service = api.DESCRIPTOR.services_by_name["Task"]
         return {
-            method.name: (getattr(api, method.input_type.name), getattr(self, method.name))
+            method.name: (getattr(api, method.input_type.name), self._explaining(getattr(self, method.name)))
             for method in service.methods
         }
+
+    def _explaining(self, handler: Handler) -> Handler:
+        """*handler*, told to whom the container's config names."""
+
+        def told(request: Any) -> Message | Later:
+            container = self._containers.get(request.id)
+            if container is None:  # also before Create, which tells by itself
+                return handler(request)
+            with explained(container.config, by="shim"):
+                return handler(request)
+
+        return told if handler.__name__ in _TOLD else handler
 
     def Create(self, request: api.CreateTaskRequest) -> api.CreateTaskResponse:
         if request.id in self._containers:
@@ -96,37 +93,33 @@ class Service:
         if request.checkpoint:
             raise Unimplemented("restoring from a checkpoint needs CRIU, which this shim does not drive")
         options = unpack(request.options, Options) if request.options.value else Options()
-        driver = self._driver(request.bundle, options)
-        _record_choice(request.bundle, options)
-        rootfs = os.path.join(request.bundle, "rootfs")
-        container = Container(request.id, request.bundle, driver)
+        driver = choose(request.bundle, self._namespace, options)
+        container = Container(request.id, request.bundle, driver, load_config(request.bundle))
+        wanted = Wanted(request.terminal, options.no_pivot_root, not options.no_new_keyring)
+        with explained(container.config, by="shim"):
+            process = container.processes[""] = self._create(container, request, wanted)
+        self._containers[request.id] = container
+        watch_memory(container, self._loop, lambda: self._publish("oom", events.TaskOOM(container_id=container.id)))
+        places = {"stdin": request.stdin, "stdout": request.stdout, "stderr": request.stderr}
+        created = events.TaskCreate(container_id=request.id, bundle=request.bundle, rootfs=request.rootfs)
+        created.io.CopyFrom(events.TaskIO(**places, terminal=request.terminal))
+        created.pid = process.pid
+        self._publish("create", created)
+        return api.CreateTaskResponse(pid=process.pid)
+
+    def _create(self, container: Container, request: api.CreateTaskRequest, wanted: Wanted) -> Process:
         process = Process(request.id, "", (request.stdin, request.stdout, request.stderr), request.terminal)
         try:
-            os.makedirs(rootfs, mode=0o711, exist_ok=True)
-            mount_all(request.rootfs, rootfs)
-            wanted = Wanted(options.no_pivot_root, not options.no_new_keyring)
-            self._launch(process, lambda streams: driver.create(request.id, request.bundle, streams, wanted))
+            os.makedirs(container.rootfs, mode=0o711, exist_ok=True)
+            with step("mount the snapshot as the container's rootfs", spec="overlayfs.rst"):
+                mount_all(request.rootfs, container.rootfs)
+            self._launch(process, lambda streams: container.driver.create(request.id, request.bundle, streams, wanted))
         except BaseException as error:
             process.close()
             if request.rootfs:
-                unmount_rootfs(rootfs)
+                unmount_rootfs(container.rootfs)
             raise _told(error, "OCI runtime create failed") from error
-        container.processes[""] = process
-        self._containers[request.id] = container
-        self._watch_memory(container)
-        self._publish(
-            "create",
-            events.TaskCreate(
-                container_id=request.id,
-                bundle=request.bundle,
-                rootfs=request.rootfs,
-                io=events.TaskIO(
-                    stdin=request.stdin, stdout=request.stdout, stderr=request.stderr, terminal=request.terminal
-                ),
-                pid=process.pid,
-            ),
-        )
-        return api.CreateTaskResponse(pid=process.pid)
+        return process
 
     def Start(self, request: api.StartRequest) -> api.StartResponse:
         container, process = self._find(request)
@@ -186,7 +179,8 @@ class Service:
         except ContainerdError as error:
             if "does not exist" not in str(error):
                 raise _told(error, "failed to delete task") from error
-        unmount_rootfs(os.path.join(container.bundle, "rootfs"))
+        with step("unmount the rootfs; its snapshot stays"):
+            unmount_rootfs(container.rootfs)
 
     def Exec(self, request: api.ExecProcessRequest) -> Empty:
         container = self._container(request.id)
@@ -281,7 +275,7 @@ class Service:
 
     def Stats(self, request: api.StatsRequest) -> api.StatsResponse:
         container = self._container(request.id)
-        folder = _cgroup_of(container.first.pid)
+        folder = container.cgroup()
         if folder is None:
             raise NotFound("cgroup does not exist")
         return api.StatsResponse(stats=pack(stats.collect(folder)))
@@ -317,7 +311,7 @@ class Service:
 
     def _first_ended(self, container: Container, status: int) -> None:
         container.held_exit = status
-        if container.shares_pid_namespace():
+        if container.outlives_its_first():
             try:
                 container.driver.kill(container.id, 9, True)
             except ContainerdError:
@@ -358,14 +352,6 @@ class Service:
         process.pid, _ = run(process.streams.for_child)
         process.streams.started()
 
-    def _driver(self, bundle: str, options: Options) -> Driver:
-        root = os.path.join(options.root or (ROOT if options.binary_name else OWN_ROOT), self._namespace)
-        if options.binary_name:
-            return CommandLine(options.binary_name, root, bundle, options.systemd_cgroup)
-        if options.systemd_cgroup:
-            raise Unimplemented("systemd cgroups are not driven here")
-        return InProcess(root)
-
     def _container(self, id: str) -> Container:
         container = self._containers.get(id)
         if container is None:
@@ -374,50 +360,10 @@ class Service:
 
     def _find(self, request: Any) -> tuple[Container, Process]:
         container = self._container(request.id)
-        process = container.processes.get(request.exec_id)
-        if process is None:
-            raise NotFound(f"process does not exist {request.exec_id}")
-        return container, process
+        return container, container.find(request.exec_id)
 
     def _publish(self, topic: str, event: Message) -> None:
         self._publisher.publish(f"/tasks/{topic}", event)
-
-    def _watch_memory(self, container: Container) -> None:
-        """Publish when the OOM killer strikes: the kernel marks memory.events as urgent whenever it changes."""
-        folder = _cgroup_of(container.first.pid)
-        if folder is None or not os.path.exists(f"{folder}/memory.events"):
-            return
-        file = os.open(f"{folder}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
-        seen = stats.oom_kills(folder)
-
-        def changed(ready: int) -> None:
-            nonlocal seen
-            os.pread(file, 4096, 0)  # reading it is what clears the mark
-            kills = stats.oom_kills(folder)
-            if kills > seen:
-                self._publish("oom", events.TaskOOM(container_id=container.id))
-            seen = kills
-            if not os.path.exists(folder):
-                self._loop.forget(file)
-                os.close(file)
-
-        from .loop import URGENT
-
-        self._loop.watch(file, URGENT, changed)
-
-
-def _cgroup_of(pid: int) -> str | None:
-    try:
-        return cgroup.tree() + cgroup.own(pid)
-    except OSError:
-        return None
-
-
-def _record_choice(bundle: str, options: Options) -> None:
-    """Write down how this container is driven, for a ``delete`` that may come when this process is gone."""
-    with open(os.path.join(bundle, "options.json"), "w", encoding="utf-8") as file:
-        chosen = {"binary_name": options.binary_name, "root": options.root, "systemd_cgroup": options.systemd_cgroup}
-        json.dump({key: value for key, value in chosen.items() if value}, file)
 
 
 def _told(error: BaseException, what: str) -> BaseException:
