@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -21,6 +22,10 @@ from minicontainerd.linux.tell import render
 
 ANNOTATION = "org.minicontainerd.explain"
 """Names the file that shim and runtime append their story to."""
+
+
+_BUNDLE = re.compile(r"/[^ '=,:]*/io\.containerd\.runtime\.v2\.task/[^/' ]+/")
+"""The folder of all bundles: long, the same in every line, and nothing that a reader would miss."""
 
 
 @contextlib.contextmanager
@@ -48,6 +53,6 @@ def _print_story(path: str, ended: threading.Event) -> None:
             last = ended.wait(0.02)  # looked at before reading, so that nothing is missed at the end
             for line in story:
                 with contextlib.suppress(ValueError):
-                    print(render(json.loads(line)), file=sys.stderr, flush=True)
+                    print(_BUNDLE.sub("…/", render(json.loads(line))), file=sys.stderr, flush=True)
             if last:
                 return
