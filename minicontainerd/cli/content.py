@@ -56,15 +56,14 @@ def get(client: Client, digest: str) -> None:
 @click.argument("ref")
 @click.pass_obj
 def ingest(client: Client, expected_size: int, expected_digest: str, ref: str) -> None:
-    """Read a blob from standard input."""
+    """Read a blob from standard input. Nothing refers to it: label or lease it, or the next collection takes it."""
     try:
         with client.content.writer(ref, expected=expected_digest, total=expected_size) as writer:
             if writer.offset:
                 writer.truncate()
             while chunk := sys.stdin.buffer.read(CHUNK):
                 writer.write(chunk)
-            labels = {"containerd.io/gc.root": timestamp.rfc3339(timestamp.now() // 10**9 * 10**9)}
-            writer.commit(expected_size, expected_digest, labels)
+            writer.commit(expected_size, expected_digest)
     except AlreadyExists:
         return  # what was asked for is there
 
