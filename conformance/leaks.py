@@ -1,4 +1,4 @@
-"""What a test left behind: mounts, processes, cgroups, folders in /run.
+"""What a test left behind: mounts, namespaces, processes, cgroups, folders in /run and /tmp.
 
 The machine may be busy with other things, so only what can be ours is looked at: processes that descend from this
 one (it is a subreaper, so orphans come to it), and mounts, cgroups and folders whose path has the session's token.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,17 +24,17 @@ def become_subreaper() -> None:
         raise OSError("prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def remains() -> set[str]:
-    """Everything of ours that is there now, as readable lines."""
-    return {*_mounts(), *_cgroups(), *_processes(), *_folders()}
+def remains(folder: Path | None = None) -> set[str]:
+    """Everything of ours that is there now, as readable lines; mounts below *folder* are ours too."""
+    return {*_mounts(folder), *_cgroups(), *_processes(), *_folders()}
 
 
-def new_remains(before: set[str], seconds: float = 3.0) -> set[str]:
+def new_remains(before: set[str], seconds: float = 3.0, folder: Path | None = None) -> set[str]:
     """What is there now and was not *before*; what goes away by itself gets *seconds* for it."""
     give_up = time.monotonic() + seconds
     while True:
         reap_zombies()
-        left = remains() - before
+        left = remains(folder) - before
         if not left or time.monotonic() > give_up:
             return left
         time.sleep(0.02)
@@ -49,9 +50,16 @@ def reap_zombies() -> None:
                 continue
 
 
-def _mounts() -> set[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return {f"mount {line.split()[4]}" for line in lines if TOKEN in line.split()[4]}
+def _mounts(folder: Path | None) -> set[str]:
+    """Mounts, and namespaces that a mount keeps alive (nsfs), wherever those are."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        target, fstype = line.split()[4], line.partition(" - ")[2].split()[0]
+        if fstype == "nsfs":
+            found.add(f"namespace {target}")
+        elif TOKEN in target or (folder and target.startswith(f"{folder}/")):
+            found.add(f"mount {target}")
+    return found
 
 
 def _cgroups() -> set[str]:
@@ -72,7 +80,11 @@ def _processes() -> set[str]:
 
 
 def _folders() -> set[str]:
-    return {f"folder /run/{name}" for name in os.listdir("/run") if TOKEN in name}
+    temporary = tempfile.gettempdir()
+    return {
+        *(f"folder /run/{name}" for name in os.listdir("/run") if TOKEN in name),
+        *(f"folder {temporary}/{name}" for name in os.listdir(temporary) if name.startswith("minicontainerd-")),
+    }
 
 
 def _table() -> list[tuple[int, str, int]]:

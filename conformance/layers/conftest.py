@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from conformance import images
+from conformance import images, leaks
 from conformance.peers import Ctr, containerd, docker_registry
 
 
 @pytest.fixture(scope="session")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("layers")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for everything; afterwards nothing is mounted below it, and nobody is at work in it."""
+    leaks.become_subreaper()
+    folder = tmp_path_factory.mktemp("layers")
+    before = leaks.remains(folder)
+    yield folder
+    left = leaks.new_remains(before, seconds=10, folder=folder)
+    assert not left, "\n".join(["left behind:", *sorted(left)])
 
 
 @pytest.fixture(scope="session")
