@@ -199,6 +199,20 @@ def stat(pid: int) -> Stat:
     return Stat(command, fields[0], int(fields[1]), int(fields[19]))
 
 
+def is_ending(pid: int) -> bool:
+    """Whether *pid* is on its way out: past the point of no return in the kernel, a zombie, or gone.
+
+    Its descriptors are closed between the two moments, so who sees one closed can ask here why.
+    """
+    pf_exiting = 0x4
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return fields[0] in "ZX" or bool(int(fields[6]) & pf_exiting)
+
+
 def is_alive(pid: int, start_time: int) -> bool:
     """Whether the process *pid* that began at *start_time* still runs; a zombie does not."""
     try:

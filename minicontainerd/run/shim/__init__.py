@@ -18,6 +18,7 @@ service     the Task service: seventeen methods, and the order of events
 process     one process: its states, its waiters
 container   a container, its processes and its runtime
 streams     where its input and output go: FIFO, file, logging program, terminal
+logger      a logging program, started and waited for
 driver      who makes the container: our runtime, in this process
 command_line  or another one, by its command line; choice says which
 publisher   events back to the daemon, in order, again if it was away

@@ -5,7 +5,7 @@ The client names three places. Each is one of::
     (empty)                 /dev/null
     /path of a FIFO         the client made it and reads (or writes) its other end
     file:///path, /path     appended to; folders on the way are made
-    binary:///program?k=v   a logging program: it reads the output at its descriptors 3 and 4, and closes 5 when ready
+    binary:///program?k=v   a logging program (logger.py)
 
 Without a terminal the process gets the FIFO itself: the shim is not in the way of a single byte. It only keeps ends
 open. An end for reading of each output, so that a client that leaves does not end the process by SIGPIPE. An end
@@ -19,14 +19,14 @@ Source: containerd@301026e cmd/containerd-shim-runc-v2/process/io.go; who opens 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from contextlib import ExitStack
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from ...errors import InvalidArgument, Unknown
+from ...errors import InvalidArgument
 from ...linux import terminal
+from .logger import SCHEMES, start_logger
 from .loop import HANGUP, READ, WRITE, Loop
 
 
@@ -71,8 +71,8 @@ class Streams:
         return reading
 
     def _open_output(self, stdout: str, stderr: str, id: str, namespace: str) -> tuple[int, int]:
-        if urlsplit(stdout).scheme in ("binary", "binary-v2"):
-            out, error = log_program(stdout, id, namespace)
+        if urlsplit(stdout).scheme in SCHEMES:
+            out, error = start_logger(stdout, id, namespace)
             return self._keep(out, self._only_for_child), self._keep(error, self._only_for_child)
         return self._open_one(stdout), self._open_one(stderr)
 
@@ -102,38 +102,6 @@ def is_fifo(path: str) -> bool:
         return stat.S_ISFIFO(os.stat(path).st_mode)
     except FileNotFoundError:
         return False
-
-
-def log_program(uri: str, id: str, namespace: str) -> tuple[int, int]:
-    """Start the logging program of *uri* and wait until it is ready; the ends to write output and errors to.
-
-    Raises:
-        Unknown: it ended before it said that it is ready.
-    """
-    _, _, path, query, _ = urlsplit(uri)
-    arguments = [word for pair in parse_qsl(query, keep_blank_values=True) for word in pair if word]
-    pipes = [tuple(_high(end) for end in os.pipe()) for _ in range(3)]
-    (out_read, out_write), (error_read, error_write), (ready_read, ready_write) = pipes
-    given = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in ((3, out_read), (4, error_read), (5, ready_write))]
-    environment = {**os.environ, "CONTAINER_ID": id, "CONTAINER_NAMESPACE": namespace}
-    try:
-        os.posix_spawn(path, [path, *arguments], environment, file_actions=given)
-    finally:
-        for end in (out_read, error_read, ready_write):
-            os.close(end)
-    # "Ready" is a closed descriptor; a program that died has closed it as well, and then wrote nothing of use.
-    os.read(ready_read, 1)
-    os.close(ready_read)
-    if not out_write or not error_write:
-        raise Unknown("logging binary did not call ready (it may have crashed or exited prematurely)")
-    return out_write, error_write
-
-
-def _high(descriptor: int) -> int:
-    """The same open file at a number that no dup2 of ours will hit, closed on exec."""
-    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
-    os.close(descriptor)
-    return high
 
 
 class Terminal:
