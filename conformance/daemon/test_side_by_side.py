@@ -142,6 +142,16 @@ namespaces rm NAMESPACE
 
 SECONDS_TO_SETTLE = 0.5
 
+MINICTR_DIFFERS = {
+    "images pull --plain-http IMAGE": "it prints plain lines where there is no terminal, and unpacks while it fetches",
+    "content ls labels.x/y": "ctr prints the head of a table that then does not come",
+    "snapshots info CHAIN": "it labels what it unpacks, as clients of containerd 2 do",
+    "containers rm daemon": "ctr prints a Go struct",
+    "tasks rm daemon": "ctr has two sentences for a task that is gone",
+    "images mount IMAGE MOUNTPOINT-missing": "it says which folder is missing",
+}
+"""Where our own client answers otherwise on purpose, with the reason."""
+
 
 def prepare(line: str, words: dict[str, str]) -> list[str]:
     for name, value in words.items():
@@ -197,16 +207,31 @@ def sessions(start: Start, folder: Path, image: str) -> dict[str, list[tuple[str
     found = {}
     for name in ("containerd", "minicontainerd"):
         found[name] = list(session(start(name).within(f"side-{name}"), folder / name, image, manifest, chain))
+    ours = start("minicontainerd").within("side-minictr").by("minictr")
+    (folder / "minicontainerd" / "mountpoint").rmdir()
+    found["minictr"] = list(session(ours, folder / "minicontainerd", image, manifest, chain))
     return found
+
+
+LINES = [line for line in SESSION.strip().splitlines() if line != "SETTLE"]
 
 
 @pytest.mark.parametrize(
     "number",
-    range(len([line for line in SESSION.strip().splitlines() if line != "SETTLE"])),
-    ids=[line[:60] for line in SESSION.strip().splitlines() if line != "SETTLE"],
+    range(len(LINES)),
+    ids=[line[:60] for line in LINES],
 )
 @pytest.mark.clause("ctr.same")
 def test_the_same_answer(sessions: dict[str, list[tuple[str, Outcome]]], number: int) -> None:
     line, theirs = sessions["containerd"][number]
     _, ours = sessions["minicontainerd"][number]
     assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err), line
+
+
+@pytest.mark.clause("ctr.same")
+def test_our_client_answers_as_ctr_does(sessions: dict[str, list[tuple[str, Outcome]]]) -> None:
+    pairs = list(zip(sessions["containerd"], sessions["minictr"], strict=True))
+    different = {line: (theirs, ours) for (line, theirs), (_, ours) in pairs if theirs != ours}
+    assert different.keys() == MINICTR_DIFFERS.keys(), {
+        line: outcomes for line, outcomes in different.items() if line not in MINICTR_DIFFERS
+    }

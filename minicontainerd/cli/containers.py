@@ -91,17 +91,18 @@ def label(client: Client, id: str, labels: tuple[str, ...]) -> None:
 @click.option("--keep-snapshot", is_flag=True, help="Leave the root filesystem.")
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_obj
-def delete(client: Client, keep_snapshot: bool, ids: tuple[str, ...]) -> int:
+def delete(client: Client, keep_snapshot: bool, ids: tuple[str, ...]) -> None:
     """Remove containers; each must not be running."""
-    failed = 0
+    failure: ContainerdError | None = None
     for id in ids:
         try:
             _delete_stopped_task(client, id)
             container.delete(client, id, keep_snapshot=keep_snapshot)
         except ContainerdError as error:
-            warn(f'failed to delete container "{id}": {error}')
-            failed = 1
-    return failed
+            warn(f'failed to delete container "{id}"', "error", error=error)
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def _delete_stopped_task(client: Client, id: str) -> None:

@@ -13,6 +13,7 @@ from minicontainerd.cli.output import labels as show_labels
 from minicontainerd.cli.output import parse_labels, since, size_si, table, warn
 from minicontainerd.client import Client
 from minicontainerd.errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
+from minicontainerd.oci import digest as digests
 
 CHUNK = 1 << 20
 
@@ -44,6 +45,10 @@ def list_(client: Client, quiet: bool, filters: tuple[str, ...]) -> None:
 @click.pass_obj
 def get(client: Client, digest: str) -> None:
     """Write a blob to standard output."""
+    try:
+        digests.validate(digest)
+    except InvalidArgument:
+        raise click.ClickException("invalid checksum digest format") from None
     client.content.info(digest)
     for chunk in client.content.chunks(digest):
         sys.stdout.buffer.write(chunk)
@@ -103,9 +108,9 @@ def delete(client: Client, digests: tuple[str, ...]) -> int:
         try:
             client.content.delete(digest)
         except NotFound as error:
-            warn(f'time="{timestamp.rfc3339(timestamp.now())}" level=error msg="{error}"')
+            warn(f"failed to delete {digest}", "error", error=error)
         except ContainerdError as error:
-            warn(f"ctr: {error}")
+            warn(f"failed to delete {digest}", "error", error=error)
             failed = 1
         else:
             click.echo(digest)

@@ -72,7 +72,10 @@ def pull(
 @click.pass_obj
 def list_(client: Client, quiet: bool, filters: tuple[str, ...]) -> None:
     """List the images that match any filter."""
-    found = client.images.list(filters)
+    try:
+        found = client.images.list(filters)
+    except ContainerdError as error:
+        raise type(error)(f"failed to list images: {error}") from None
     if quiet:
         for record in found:
             click.echo(record.name)
@@ -178,10 +181,9 @@ def delete(client: Client, sync: bool, names: tuple[str, ...]) -> int:
         try:
             client.images.delete(name, sync=sync and number == len(names))
         except NotFound:
-            now = timestamp.rfc3339(timestamp.now() // 10**9 * 10**9)
-            warn(f'time="{now}" level=warning msg="{name}: image not found"')
+            warn(f"{name}: image not found")
         except ContainerdError as error:
-            warn(f"unable to delete {name}: {error}")
+            warn(f"unable to delete {name}", "error", error=error)
             failed = 1
         else:
             click.echo(name)
@@ -204,6 +206,7 @@ def mount(client: Client, snapshotter: str, rw: bool, platform: str, ref: str, t
             unpack(client, image, snapshots.snapshotter)
         # as ctr: the snapshot is called like the folder, which is how unmount finds it, and a root for the collector
         labels = {"containerd.io/gc.root": timestamp.rfc3339(timestamp.now() // 10**9 * 10**9)}
+        click.echo(image.chain_id())
         make = snapshots.prepare if rw else snapshots.view
         mounts = make(target, image.chain_id(), labels)
         try:
@@ -211,7 +214,6 @@ def mount(client: Client, snapshotter: str, rw: bool, platform: str, ref: str, t
         except OSError:
             snapshots.remove(target)
             raise
-    click.echo(image.chain_id())
     click.echo(target)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from minicontainerd.cli.aliases import group
-from minicontainerd.cli.output import parse_labels, table, warn
+from minicontainerd.cli.output import parse_labels, table
 from minicontainerd.client import Client
 from minicontainerd.errors import InvalidArgument, NotFound
 
@@ -55,9 +57,6 @@ def list_(client: Client, quiet: bool) -> None:
 def remove(client: Client, names: tuple[str, ...], cgroup: bool) -> None:
     """Remove namespaces; each must be empty."""
     for name in names:
-        try:
+        with contextlib.suppress(NotFound):  # as ctr: what is not there is as good as removed
             client.namespaces.delete(name)
-        except NotFound:
-            warn(f"unable to delete {name}: not found")
-        else:
-            click.echo(name)
+        click.echo(name)

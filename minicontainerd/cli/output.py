@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -111,6 +112,8 @@ def since(nanoseconds: int) -> str:
     return age(max(0, timestamp.now() - nanoseconds))
 
 
-def warn(message: str) -> None:
-    """A line on standard error that does not end the command."""
-    print(message, file=sys.stderr)
+def warn(message: str, level: str = "warning", **fields: object) -> None:
+    """A line on standard error that does not end the command, in the form of ctr's log."""
+    now = timestamp.rfc3339(timestamp.now() // 10**9 * 10**9)
+    words = "".join(f" {key}={json.dumps(str(value))}" for key, value in fields.items())
+    print(f'time="{now}" level={level} msg={json.dumps(message)}{words}', file=sys.stderr)

@@ -183,9 +183,8 @@ def _create_from_image(
     snapshots = client.snapshots(snapshotter)
     mounts = snapshots.prepare(id, image.chain_id(), parse_labels(flags.snapshotter_label))
     try:
-        if flags.user or config.user:
-            with temporarily(mounts, read_only=True) as rootfs:
-                container.set_user(spec, flags.user or config.user, rootfs)
+        with temporarily(mounts, read_only=True) as rootfs:
+            container.set_user(spec, flags.user or config.user, rootfs)
         _apply(flags, spec, "")
         made = _record(flags, id, spec, labels, image=image.name, snapshotter=snapshotter)
         made.labels.setdefault("io.containerd.image.config.stop-signal", config.stop_signal or "SIGTERM")
@@ -214,7 +213,7 @@ def _apply(flags: Flags, spec: specs.Spec, rootfs: str) -> None:
     process, linux = spec["process"], spec["linux"]
     if flags.env_file:
         specs.set_environment(spec, Path(flags.env_file).read_text().splitlines())
-    specs.set_environment(spec, flags.env)
+    specs.set_environment(spec, [pair for pair in flags.env if "=" in pair])  # a bare name takes nothing from the image
     for mount in flags.mount:
         specs.add_mount(spec, mount)
     if flags.read_only:

@@ -24,7 +24,7 @@ from minicontainerd.cli.run import Output, run_task
 from minicontainerd.client import Client, container
 from minicontainerd.client.process import Running
 from minicontainerd.client.streams import FOLDER, Streams
-from minicontainerd.errors import ContainerdError, InvalidArgument, NotFound
+from minicontainerd.errors import ContainerdError, FailedPrecondition, InvalidArgument, NotFound
 from minicontainerd.linux.signals import number_of
 from minicontainerd.snapshot.diff import temporarily
 
@@ -127,11 +127,11 @@ def _process_spec(client: Client, id: str, command: tuple[str, ...], cwd: str, u
         process["cwd"] = cwd
     if user:
         if not record.snapshot_key:
-            container.set_user(spec, user, spec["root"]["path"])
+            container.set_user(spec, user, spec["root"]["path"], groups=False)
         else:
             mounts = client.snapshots(record.snapshotter).mounts(record.snapshot_key)
             with temporarily(mounts, read_only=True) as rootfs:
-                container.set_user(spec, user, rootfs)
+                container.set_user(spec, user, rootfs, groups=False)
     return process
 
 
@@ -161,8 +161,10 @@ def kill(client: Client, signal: str, exec_id: str, everybody: bool, id: str) ->
     chosen = signal or record.labels.get("io.containerd.image.config.stop-signal", "SIGTERM")
     try:
         number = number_of(chosen)
-    except ValueError as error:
-        raise InvalidArgument(str(error)) from None
+    except ValueError:
+        number = 0
+    if not number:
+        raise click.ClickException(f"invalid signal: {chosen}")
     try:
         client.tasks.kill(id, number, exec_id, all=everybody)
     except NotFound as error:
@@ -176,26 +178,33 @@ def kill(client: Client, signal: str, exec_id: str, everybody: bool, id: str) ->
 @click.option("--exec-id", default="", help="An added process.")
 @click.argument("ids", nargs=-1, required=True)
 @click.pass_obj
-def delete(client: Client, force: bool, exec_id: str, ids: tuple[str, ...]) -> int:
+def delete(client: Client, force: bool, exec_id: str, ids: tuple[str, ...]) -> None:
     """Remove tasks that have stopped; tells what was no success."""
-    failed = 0
+    failure: ContainerdError | None = None
     for id in ids:
         try:
             code = _delete(client, id, exec_id, force=force)
         except ContainerdError as error:
-            warn(f"unable to delete {id}: {error}")
-            failed = 1
+            warn(f"unable to delete {id}", "error", error=error)
+            failure = error
         else:
             if code:
                 warn(f"task {exec_id or id} exit with non-zero exit code {code}")
-    return failed
+    if failure is not None:
+        raise failure
 
 
 def _delete(client: Client, id: str, exec_id: str, *, force: bool) -> int:
-    found = client.tasks.get(id, exec_id)
+    try:
+        found = client.tasks.get(id, exec_id)
+    except NotFound as error:
+        raise NotFound(f"no running task found: {error}") from None
     if force and found.status != Status.STOPPED:
         client.tasks.kill(id, 9, exec_id, all=not exec_id)
         client.tasks.wait(id, exec_id)
+    elif found.status not in (Status.STOPPED, Status.CREATED):
+        state = Status.Name(found.status).lower()
+        raise FailedPrecondition(f"task must be stopped before deletion: {state}")
     if exec_id:
         return client.tasks.delete_process(id, exec_id).exit_status
     ended = client.tasks.delete(id)

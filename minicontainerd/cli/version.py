@@ -7,7 +7,6 @@ import platform
 import click
 
 import minicontainerd
-from minicontainerd.cli.output import warn
 from minicontainerd.client import Client
 from minicontainerd.daemon.services.version import REVISION
 
@@ -27,6 +26,6 @@ def version(client: Client) -> None:
     click.echo(f"  Revision: {server.revision}")
     click.echo(f"  UUID: {client.introspection.server().uuid}")
     if server.version != minicontainerd.__version__:
-        warn("WARNING: version mismatch")
+        click.echo("WARNING: version mismatch", err=True)
     if server.revision != REVISION:
-        warn("WARNING: revision mismatch")
+        click.echo("WARNING: revision mismatch", err=True)

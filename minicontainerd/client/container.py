@@ -42,14 +42,15 @@ def image_labels(client: Client, image: Image, config: ExecConfig) -> dict[str, 
     return found
 
 
-def set_user(spec: specs.Spec, text: str, rootfs: str) -> None:
-    """Run as the user *text*, looked up in the files below *rootfs*."""
+def set_user(spec: specs.Spec, text: str, rootfs: str, *, groups: bool = True) -> None:
+    """Run as the user *text*, looked up in the files below *rootfs*, and with *groups* as a member of its groups."""
     found = users.resolve(text, _file(rootfs, "etc/passwd"), _file(rootfs, "etc/group"))
-    user: dict[str, Any] = {"uid": found.uid, "gid": found.gid}
-    groups = sorted({found.gid, *found.additional})
-    if groups != [0] or found.uid:
-        user["additionalGids"] = groups
-    spec["process"]["user"] = user
+    more = found.additional if groups else ()
+    spec["process"]["user"] = {
+        "uid": found.uid,
+        "gid": found.gid,
+        "additionalGids": sorted({found.gid, *more}),
+    }
 
 
 def _file(rootfs: str, name: str) -> str:
