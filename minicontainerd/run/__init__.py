@@ -22,6 +22,7 @@ explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
 channel     the messages between parent and child
 words       errors as sentences, the ones that runc's callers know
+shelter     the interpreter out of a container's reach
 foreground  stay with a process, show its terminal
 shim/       the daemon's side: a package with a first page of its own
 =========== ============================================================================================

@@ -70,6 +70,8 @@ def stage(plan: Plan, channel: Channel) -> None:
     """Into the cgroup and the namespaces; returns in a second child, inside all of them."""
     _use_streams(plan.streams)
     _default_signals()
+    with step("close /proc/PID to the container's processes until execve", spec="PR_SET_DUMPABLE(2const)"):
+        process.set_dumpable(False)
     if plan.cgroup_folders:
         with step("into the container's cgroup", spec="runtime-spec config-linux.md#control-groups"):
             _join_cgroup(plan.cgroup_folders)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RELEASE = "0.1.0"
 
+_FORKING = {"create", "run", "exec"}
 _GLOBAL = {
     "root": VALUE,
     "log": VALUE,
@@ -311,6 +312,10 @@ def main() -> NoReturn:
     It lives for milliseconds, so it neither collects garbage nor takes Python apart at the end; both would show.
     """
     gc.disable()
+    if _FORKING.intersection(sys.argv):  # also where such a word means something else: it costs little
+        from . import shelter
+
+        shelter.enter()
     status = run_command(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -33,6 +33,7 @@ from typing import NoReturn
 
 from ...errors import ContainerdError
 from ...linux import process
+from .. import shelter
 from ..flags import SWITCH, VALUE, Flags, parse
 
 NAME = "containerd-shim-mini-v2"
@@ -51,6 +52,8 @@ def main() -> NoReturn:
     """Do what the command line says; the status for the daemon."""
     try:
         flags, words = parse(sys.argv[1:], _FLAGS, {})
+        if words == ["start"]:
+            shelter.enter()
         status = _command(flags, words)
     except (ContainerdError, OSError, ValueError) as error:
         print(f"{NAME}: {error}", file=sys.stderr)
