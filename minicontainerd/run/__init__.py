@@ -7,7 +7,8 @@ makes one from a *bundle*: a config.json and a root filesystem. It knows nothing
 The path of ``create``, in the order to read it:
 
 =========== ============================================================================================
-main        the command line; each command is one call of what follows
+main        the command line: the commands and their flags
+commands    each of them, as one call of what follows
 create      the parent's half: record, cgroup, fork, hooks, until the child waits at the FIFO
 child       the child's half: namespaces, root, terminal, rights, execve. The heart of the room
 rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, what is hidden

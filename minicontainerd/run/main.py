@@ -1,31 +1,27 @@
 """``minirunc``: the runtime's command line, as runc has it.
 
-Each command below translates words into one call of the room, and decides nothing. A failure is an exception with
-runc's words; :func:`main` logs it and returns 1 (``exec``: 255). To start fast, this imports little: neither argparse
-nor logging nor dataclasses; what only some commands need is imported in them.
+:data:`COMMANDS` is the whole of it: every command with its flags. A failure is an exception with runc's words; it is
+logged here, and the status is 1 (``exec``: 255). To start fast, this imports little: neither argparse nor logging nor
+dataclasses.
 
-Read next: create.py, then child.py. Source: runc@76d9cf5 main.go and the file of each command; man/.
+Read next: commands.py, create.py, then child.py. Source: runc@76d9cf5 main.go and the file of each command; man/.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from ..errors import ContainerdError, InvalidArgument
+from . import commands, state
 from . import flags as command_line
-from . import state
+from .commands import Context
 from .flags import MANY, SWITCH, VALUE, Flags
 from .log import Log
 from .words import CREATE_FAILED, EXEC_FAILED, RUN_FAILED, sentence
-
-if TYPE_CHECKING:
-    from ..oci.runtime import Process, Resources
-    from .create import Options
 
 RELEASE = "0.1.0"
 
@@ -55,209 +51,6 @@ _EXEC = {
     **dict.fromkeys(["detach", "tty", "no-new-privs", "ignore-paused"], SWITCH),
     **dict.fromkeys(["env", "cap", "additional-gids", "cgroup"], MANY),
 }
-_UPDATE_NUMBERS = {
-    "blkio-weight": ("blockIO", "weight"),
-    "cpu-period": ("cpu", "period"),
-    "cpu-quota": ("cpu", "quota"),
-    "cpu-burst": ("cpu", "burst"),
-    "cpu-share": ("cpu", "shares"),
-    "cpu-idle": ("cpu", "idle"),
-    "memory": ("memory", "limit"),
-    "memory-reservation": ("memory", "reservation"),
-    "memory-swap": ("memory", "swap"),
-    "pids-limit": ("pids", "limit"),
-}
-
-
-class Context(NamedTuple):
-    """What the words before the command said."""
-
-    root: str
-    log: Log
-
-    def container(self, id: str) -> state.Container:
-        return state.load(self.root, id)
-
-
-def create(context: Context, flags: Flags, words: list[str]) -> int:
-    """create a container"""
-    from .create import create
-
-    create(context.root, words[0], flags.value("bundle", "."), _options(context, flags))
-    return 0
-
-
-def run(context: Context, flags: Flags, words: list[str]) -> int:
-    """create and run a container"""
-    from ..linux.process import set_child_subreaper
-    from . import operate, validate
-    from .create import create
-
-    terminal = bool(validate.load_config(flags.value("bundle", ".")).get("process", {}).get("terminal"))
-    detach = flags.on("detach")
-    if not detach:
-        set_child_subreaper()
-    options, ours = _foreground_console(_options(context, flags), terminal and not detach)
-    container = create(context.root, words[0], flags.value("bundle", "."), options)
-    try:
-        operate.start(container, context.log.warning)
-        status = 0 if detach else _attend(container.pid, ours)
-    except BaseException:
-        operate.delete(container, context.log.warning, force=True)
-        raise
-    if not detach and not flags.on("keep"):
-        operate.delete(container, context.log.warning, force=True)
-    return status
-
-
-def start(context: Context, flags: Flags, words: list[str]) -> int:
-    """executes the user defined process in a created container"""
-    from . import operate
-
-    operate.start(context.container(words[0]), context.log.warning)
-    return 0
-
-
-def show_state(context: Context, flags: Flags, words: list[str]) -> int:
-    """output the state of a container"""
-    from . import report
-
-    print(json.dumps(report.state(context.container(words[0])), indent=2))
-    return 0
-
-
-def kill(context: Context, flags: Flags, words: list[str]) -> int:
-    """send the specified signal (default: SIGTERM) to the container's init process"""
-    from ..linux import signals
-    from . import operate
-
-    container = context.container(words[0])
-    try:
-        number = signals.number_of(words[1] if len(words) > 1 else "TERM")
-    except ValueError:
-        raise InvalidArgument(f'unknown signal "{words[1]}"') from None
-    operate.kill(container, number, all=flags.on("all"))
-    return 0
-
-
-def delete(context: Context, flags: Flags, words: list[str]) -> int:
-    """delete any resources held by the container"""
-    from ..errors import NotFound
-    from . import operate
-
-    force = flags.on("force")
-    try:
-        container = context.container(words[0])
-    except NotFound:
-        _remove_half_made(context.root, words[0])
-        if force:
-            return 0
-        raise
-    operate.delete(container, context.log.warning, force=force)
-    return 0
-
-
-def execute(context: Context, flags: Flags, words: list[str]) -> int:
-    """execute new process inside the container"""
-    from ..linux.process import set_child_subreaper
-    from . import join
-
-    container = context.container(words[0])
-    process = _process(container, flags, words[1:])
-    detach = flags.on("detach")
-    if not detach:
-        set_child_subreaper()
-    wants_own = bool(process.get("terminal")) and not detach
-    options, ours = _foreground_console(_options(context, flags), wants_own)
-    pid = join.execute(container, process, options, ignore_paused=flags.on("ignore-paused"))
-    return 0 if detach else _attend(pid, ours)
-
-
-def ps(context: Context, flags: Flags, words: list[str]) -> int:
-    """display the processes running inside a container"""
-    from . import operate, report
-
-    pids = operate.processes(context.container(words[0]))
-    format = flags.value("format", "table")
-    if format == "json":
-        print(json.dumps(pids, separators=(",", ":")))
-    elif format == "table":
-        print(report.ps_table(pids, words[1:]))
-    else:
-        raise InvalidArgument("invalid format option")
-    return 0
-
-
-def show_list(context: Context, flags: Flags, words: list[str]) -> int:
-    """list containers started by the runtime with the given root"""
-    from . import report
-
-    containers = state.load_all(context.root)
-    format = flags.value("format", "table")
-    if flags.on("quiet"):
-        print("\n".join(container.id for container in containers), end="\n" if containers else "")
-    elif format == "json":
-        print(report.list_json(containers))
-    elif format == "table":
-        print(report.list_table(containers))
-    else:
-        raise InvalidArgument("invalid format option")
-    return 0
-
-
-def pause(context: Context, flags: Flags, words: list[str]) -> int:
-    """suspend all processes inside the container"""
-    from . import operate
-
-    operate.pause(context.container(words[0]))
-    return 0
-
-
-def resume(context: Context, flags: Flags, words: list[str]) -> int:
-    """resume all processes that have been previously paused"""
-    from . import operate
-
-    operate.resume(context.container(words[0]))
-    return 0
-
-
-def update(context: Context, flags: Flags, words: list[str]) -> int:
-    """update container resource constraints"""
-    from . import operate
-
-    container = context.container(words[0])
-    resources: Resources = {}
-    if source := flags.value("resources"):
-        resources = json.load(sys.stdin) if source == "-" else json.loads(_read(source))
-    else:
-        for flag, (group, key) in _UPDATE_NUMBERS.items():
-            if (number := flags.number(flag)) is not None:
-                resources.setdefault(group, {})[key] = number  # type: ignore[misc]
-        for word in ("cpus", "mems"):
-            if value := flags.value(f"cpuset-{word}"):
-                resources.setdefault("cpu", {})[word] = value
-    operate.update(container, resources)
-    return 0
-
-
-def spec(context: Context, flags: Flags, words: list[str]) -> int:
-    """create a new specification file"""
-    from . import example
-
-    path = os.path.join(flags.value("bundle", "."), "config.json")
-    if os.path.exists(path):
-        raise InvalidArgument("File config.json exists. Remove it first")
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(example.config(), file, indent="\t")
-    return 0
-
-
-def features(context: Context, flags: Flags, words: list[str]) -> int:
-    """show the enabled features"""
-    from . import report
-
-    print(json.dumps(report.features(), indent=4))
-    return 0
 
 
 class Command(NamedTuple):
@@ -273,34 +66,39 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "create": Command(create, _CREATE, short={"b": "bundle"}, before_error=CREATE_FAILED),
-    "delete": Command(delete, {"force": SWITCH}, short={"f": "force"}),
+    "create": Command(commands.create, _CREATE, short={"b": "bundle"}, before_error=CREATE_FAILED),
+    "delete": Command(commands.delete, {"force": SWITCH}, short={"f": "force"}),
     "exec": Command(
-        execute,
+        commands.execute,
         _EXEC,
         most=None,
         short={"d": "detach", "e": "env", "p": "process", "t": "tty", "u": "user", "c": "cap", "g": "additional-gids"},
         before_error=EXEC_FAILED,
         failure=255,
     ),
-    "features": Command(features, {}, least=0, most=0),
-    "kill": Command(kill, {"all": SWITCH}, most=2, short={"a": "all"}),
-    "list": Command(show_list, {"format": VALUE, "quiet": SWITCH}, 0, 0, {"f": "format", "q": "quiet"}),
-    "pause": Command(pause, {}),
-    "ps": Command(ps, {"format": VALUE}, most=None, short={"f": "format"}),
-    "resume": Command(resume, {}),
+    "features": Command(commands.features, {}, least=0, most=0),
+    "kill": Command(commands.kill, {"all": SWITCH}, most=2, short={"a": "all"}),
+    "list": Command(commands.show_list, {"format": VALUE, "quiet": SWITCH}, 0, 0, {"f": "format", "q": "quiet"}),
+    "pause": Command(commands.pause, {}),
+    "ps": Command(commands.ps, {"format": VALUE}, most=None, short={"f": "format"}),
+    "resume": Command(commands.resume, {}),
     "run": Command(
-        run,
+        commands.run,
         {**_CREATE, "detach": SWITCH, "keep": SWITCH, "no-subreaper": SWITCH},
         short={"b": "bundle", "d": "detach"},
         before_error=RUN_FAILED,
     ),
-    "spec": Command(spec, {"bundle": VALUE}, 0, 0, {"b": "bundle"}),
-    "start": Command(start, {}),
-    "state": Command(show_state, {}),
+    "spec": Command(commands.spec, {"bundle": VALUE}, 0, 0, {"b": "bundle"}),
+    "start": Command(commands.start, {}),
+    "state": Command(commands.show_state, {}),
     "update": Command(
-        update,
-        {"resources": VALUE, "cpuset-cpus": VALUE, "cpuset-mems": VALUE, **dict.fromkeys(_UPDATE_NUMBERS, VALUE)},
+        commands.update,
+        {
+            "resources": VALUE,
+            "cpuset-cpus": VALUE,
+            "cpuset-mems": VALUE,
+            **dict.fromkeys(commands.UPDATE_NUMBERS, VALUE),
+        },
         short={"r": "resources"},
     ),
 }
@@ -368,87 +166,6 @@ def _explained(path: str, command: Command, context: Context, flags: Flags, rest
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     with telling(Story(descriptor, text=not path.endswith((".json", ".jsonl")), by="runtime")):
         return command.function(context, flags, rest)
-
-
-def _options(context: Context, flags: Flags) -> Options:
-    from .create import Options, connect
-
-    path = flags.value("console-socket")
-    extra = flags.value("preserve-fds", "0")
-    return Options(
-        pid_file=flags.value("pid-file"),
-        console=connect(path) if path else -1,
-        no_pivot=flags.on("no-pivot"),
-        new_keyring=not flags.on("no-new-keyring"),
-        preserved=int(extra) + int(os.environ.get("LISTEN_FDS", "0")),
-        warn=context.log.warning,
-    )
-
-
-def _foreground_console(options: Options, wanted: bool) -> tuple[Options, int]:
-    """A console socket of our own when the caller stays to show the terminal itself; our end of it, or -1."""
-    if not wanted or options.console >= 0:
-        return options, -1
-    import socket
-
-    ours, theirs = socket.socketpair()
-    return options._replace(console=theirs.detach()), ours.detach()
-
-
-def _attend(pid: int, console: int) -> int:
-    from . import foreground
-
-    return foreground.attend(pid, foreground.receive_master(console) if console >= 0 else -1)
-
-
-def _process(container: state.Container, flags: Flags, words: list[str]) -> Process:
-    """The process for ``exec``: of the file, or the container's own with what the flags change."""
-    from . import validate
-
-    if path := flags.value("process"):
-        return validate.parse_process(_read(path))
-    if not words:
-        raise InvalidArgument("process args cannot be empty")
-    process = container.config["process"].copy()
-    process["args"] = words
-    process["terminal"] = flags.on("tty")
-    process["env"] = [*(process.get("env") or []), *flags.many("env")]
-    if cwd := flags.value("cwd"):
-        process["cwd"] = cwd
-    if flags.on("no-new-privs"):
-        process["noNewPrivileges"] = True
-    user = process.get("user", {}).copy()
-    if text := flags.value("user"):
-        uid, _, gid = text.partition(":")
-        user["uid"] = int(uid)
-        if gid:
-            user["gid"] = int(gid)
-    if groups := flags.many("additional-gids"):
-        user["additionalGids"] = [*user.get("additionalGids", []), *map(int, groups)]
-    process["user"] = user
-    if more := flags.many("cap"):
-        sets = process.get("capabilities", {})
-        process["capabilities"] = {
-            **sets,
-            "bounding": [*sets.get("bounding", []), *more],
-            "effective": [*sets.get("effective", []), *more],
-            "permitted": [*sets.get("permitted", []), *more],
-        }
-    return process
-
-
-def _remove_half_made(root: str, id: str) -> None:
-    """A folder without a record is of a create that was killed; nobody else would ever remove it."""
-    folder = os.path.join(root, id)
-    if os.path.isdir(folder):
-        for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 def _version() -> int:

@@ -1,0 +1,310 @@
+"""What each command of ``minirunc`` does: words and flags translated into one call of the room.
+
+Each function gets what stood before the command (:class:`Context`), its flags, and its words, and returns the status
+for the shell. Its docstring is its line of help, in runc's words. What only some commands need is imported in them: a
+container should not wait for what it does not use.
+
+Source: runc@76d9cf5, the file of each command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import InvalidArgument
+from . import state
+from .flags import Flags
+from .log import Log
+
+if TYPE_CHECKING:
+    from ..oci.runtime import Process, Resources
+    from .create import Options
+
+UPDATE_NUMBERS = {
+    "blkio-weight": ("blockIO", "weight"),
+    "cpu-period": ("cpu", "period"),
+    "cpu-quota": ("cpu", "quota"),
+    "cpu-burst": ("cpu", "burst"),
+    "cpu-share": ("cpu", "shares"),
+    "cpu-idle": ("cpu", "idle"),
+    "memory": ("memory", "limit"),
+    "memory-reservation": ("memory", "reservation"),
+    "memory-swap": ("memory", "swap"),
+    "pids-limit": ("pids", "limit"),
+}
+"""Flags of update that are numbers, and where each goes in the config's ``resources``."""
+
+
+class Context(NamedTuple):
+    """What the words before the command said."""
+
+    root: str
+    log: Log
+
+    def container(self, id: str) -> state.Container:
+        return state.load(self.root, id)
+
+
+def create(context: Context, flags: Flags, words: list[str]) -> int:
+    """create a container"""
+    from .create import create
+
+    create(context.root, words[0], flags.value("bundle", "."), _options(context, flags))
+    return 0
+
+
+def run(context: Context, flags: Flags, words: list[str]) -> int:
+    """create and run a container"""
+    from ..linux.process import set_child_subreaper
+    from . import operate, validate
+    from .create import create
+
+    terminal = bool(validate.load_config(flags.value("bundle", ".")).get("process", {}).get("terminal"))
+    detach = flags.on("detach")
+    if not detach:
+        set_child_subreaper()
+    options, ours = _foreground_console(_options(context, flags), terminal and not detach)
+    container = create(context.root, words[0], flags.value("bundle", "."), options)
+    try:
+        operate.start(container, context.log.warning)
+        status = 0 if detach else _attend(container.pid, ours)
+    except BaseException:
+        operate.delete(container, context.log.warning, force=True)
+        raise
+    if not detach and not flags.on("keep"):
+        operate.delete(container, context.log.warning, force=True)
+    return status
+
+
+def start(context: Context, flags: Flags, words: list[str]) -> int:
+    """executes the user defined process in a created container"""
+    from . import operate
+
+    operate.start(context.container(words[0]), context.log.warning)
+    return 0
+
+
+def show_state(context: Context, flags: Flags, words: list[str]) -> int:
+    """output the state of a container"""
+    from . import report
+
+    print(json.dumps(report.state(context.container(words[0])), indent=2))
+    return 0
+
+
+def kill(context: Context, flags: Flags, words: list[str]) -> int:
+    """send the specified signal (default: SIGTERM) to the container's init process"""
+    from ..linux import signals
+    from . import operate
+
+    container = context.container(words[0])
+    try:
+        number = signals.number_of(words[1] if len(words) > 1 else "TERM")
+    except ValueError:
+        raise InvalidArgument(f'unknown signal "{words[1]}"') from None
+    operate.kill(container, number, all=flags.on("all"))
+    return 0
+
+
+def delete(context: Context, flags: Flags, words: list[str]) -> int:
+    """delete any resources held by the container"""
+    from ..errors import NotFound
+    from . import operate
+
+    force = flags.on("force")
+    try:
+        container = context.container(words[0])
+    except NotFound:
+        _remove_half_made(context.root, words[0])
+        if force:
+            return 0
+        raise
+    operate.delete(container, context.log.warning, force=force)
+    return 0
+
+
+def execute(context: Context, flags: Flags, words: list[str]) -> int:
+    """execute new process inside the container"""
+    from ..linux.process import set_child_subreaper
+    from . import join
+
+    container = context.container(words[0])
+    process = _process(container, flags, words[1:])
+    detach = flags.on("detach")
+    if not detach:
+        set_child_subreaper()
+    wants_own = bool(process.get("terminal")) and not detach
+    options, ours = _foreground_console(_options(context, flags), wants_own)
+    pid = join.execute(container, process, options, ignore_paused=flags.on("ignore-paused"))
+    return 0 if detach else _attend(pid, ours)
+
+
+def ps(context: Context, flags: Flags, words: list[str]) -> int:
+    """display the processes running inside a container"""
+    from . import operate, report
+
+    pids = operate.processes(context.container(words[0]))
+    format = flags.value("format", "table")
+    if format == "json":
+        print(json.dumps(pids, separators=(",", ":")))
+    elif format == "table":
+        print(report.ps_table(pids, words[1:]))
+    else:
+        raise InvalidArgument("invalid format option")
+    return 0
+
+
+def show_list(context: Context, flags: Flags, words: list[str]) -> int:
+    """list containers started by the runtime with the given root"""
+    from . import report
+
+    containers = state.load_all(context.root)
+    format = flags.value("format", "table")
+    if flags.on("quiet"):
+        print("\n".join(container.id for container in containers), end="\n" if containers else "")
+    elif format == "json":
+        print(report.list_json(containers))
+    elif format == "table":
+        print(report.list_table(containers))
+    else:
+        raise InvalidArgument("invalid format option")
+    return 0
+
+
+def pause(context: Context, flags: Flags, words: list[str]) -> int:
+    """suspend all processes inside the container"""
+    from . import operate
+
+    operate.pause(context.container(words[0]))
+    return 0
+
+
+def resume(context: Context, flags: Flags, words: list[str]) -> int:
+    """resume all processes that have been previously paused"""
+    from . import operate
+
+    operate.resume(context.container(words[0]))
+    return 0
+
+
+def update(context: Context, flags: Flags, words: list[str]) -> int:
+    """update container resource constraints"""
+    from . import operate
+
+    container = context.container(words[0])
+    resources: Resources = {}
+    if source := flags.value("resources"):
+        resources = json.load(sys.stdin) if source == "-" else json.loads(_read(source))
+    else:
+        for flag, (group, key) in UPDATE_NUMBERS.items():
+            if (number := flags.number(flag)) is not None:
+                resources.setdefault(group, {})[key] = number  # type: ignore[misc]
+        for word in ("cpus", "mems"):
+            if value := flags.value(f"cpuset-{word}"):
+                resources.setdefault("cpu", {})[word] = value
+    operate.update(container, resources)
+    return 0
+
+
+def spec(context: Context, flags: Flags, words: list[str]) -> int:
+    """create a new specification file"""
+    from . import example
+
+    path = os.path.join(flags.value("bundle", "."), "config.json")
+    if os.path.exists(path):
+        raise InvalidArgument("File config.json exists. Remove it first")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(example.config(), file, indent="\t")
+    return 0
+
+
+def features(context: Context, flags: Flags, words: list[str]) -> int:
+    """show the enabled features"""
+    from . import report
+
+    print(json.dumps(report.features(), indent=4))
+    return 0
+
+
+def _options(context: Context, flags: Flags) -> Options:
+    from .create import Options, connect
+
+    path = flags.value("console-socket")
+    extra = flags.value("preserve-fds", "0")
+    return Options(
+        pid_file=flags.value("pid-file"),
+        console=connect(path) if path else -1,
+        no_pivot=flags.on("no-pivot"),
+        new_keyring=not flags.on("no-new-keyring"),
+        preserved=int(extra) + int(os.environ.get("LISTEN_FDS", "0")),
+        warn=context.log.warning,
+    )
+
+
+def _foreground_console(options: Options, wanted: bool) -> tuple[Options, int]:
+    """A console socket of our own when the caller stays to show the terminal itself; our end of it, or -1."""
+    if not wanted or options.console >= 0:
+        return options, -1
+    import socket
+
+    ours, theirs = socket.socketpair()
+    return options._replace(console=theirs.detach()), ours.detach()
+
+
+def _attend(pid: int, console: int) -> int:
+    from . import foreground
+
+    return foreground.attend(pid, foreground.receive_master(console) if console >= 0 else -1)
+
+
+def _process(container: state.Container, flags: Flags, words: list[str]) -> Process:
+    """The process for ``exec``: of the file, or the container's own with what the flags change."""
+    from . import validate
+
+    if path := flags.value("process"):
+        return validate.parse_process(_read(path))
+    if not words:
+        raise InvalidArgument("process args cannot be empty")
+    process = container.config["process"].copy()
+    process["args"] = words
+    process["terminal"] = flags.on("tty")
+    process["env"] = [*(process.get("env") or []), *flags.many("env")]
+    if cwd := flags.value("cwd"):
+        process["cwd"] = cwd
+    if flags.on("no-new-privs"):
+        process["noNewPrivileges"] = True
+    user = process.get("user", {}).copy()
+    if text := flags.value("user"):
+        uid, _, gid = text.partition(":")
+        user["uid"] = int(uid)
+        if gid:
+            user["gid"] = int(gid)
+    if groups := flags.many("additional-gids"):
+        user["additionalGids"] = [*user.get("additionalGids", []), *map(int, groups)]
+    process["user"] = user
+    if more := flags.many("cap"):
+        sets = process.get("capabilities", {})
+        process["capabilities"] = {
+            **sets,
+            "bounding": [*sets.get("bounding", []), *more],
+            "effective": [*sets.get("effective", []), *more],
+            "permitted": [*sets.get("permitted", []), *more],
+        }
+    return process
+
+
+def _remove_half_made(root: str, id: str) -> None:
+    """A folder without a record is of a create that was killed; nobody else would ever remove it."""
+    folder = os.path.join(root, id)
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
