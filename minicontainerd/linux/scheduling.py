@@ -47,7 +47,7 @@ def set_scheduler(
     deadline: int = 0,
     period: int = 0,
 ) -> None:
-    """Set the caller's policy, by its SCHED_ name; the three times are in nanoseconds, for SCHED_DEADLINE.
+    """Set the caller's policy, by its ``SCHED_`` name; the three times are in nanoseconds, for SCHED_DEADLINE.
 
     Raises:
         PermissionError: EPERM, no CAP_SYS_NICE.
@@ -62,6 +62,6 @@ def set_scheduler(
 
 @act("ioprio_set(2)")
 def set_io_priority(name: str, level: int) -> None:
-    """Set the caller's I/O class, by its IOPRIO_CLASS_ name, and *level* in it, 0 (first) to 7."""
+    """Set the caller's I/O class, by its ``IOPRIO_CLASS_`` name, and *level* in it, 0 (first) to 7."""
     if syscall(_IOPRIO_SET, 1, 0, _CLASSES[name] << 13 | level) == -1:
         raise os_error("ioprio_set(2)")

@@ -1,0 +1,179 @@
+"""Reference pages made from the program itself, so that they say what it does.
+
+``.. commands:: minicontainerd.cli.main:command minictr``  every command with its options, as click knows them
+``.. default-config::``                                   what ``minicontainerd config default`` prints
+``.. clauses::``                                          conformance/clauses/*.toml, and the tests that name each
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from docs._ext.names import ROOT
+
+Aliases = dict[str, str]  # alias: full name
+
+
+class Commands(SphinxDirective):
+    """A command with all that are below it: a section each."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """The sections; the outermost command is the page itself."""
+        module, _, name = self.arguments[0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        for file in (ROOT / "minicontainerd").rglob("*.py"):
+            self.env.note_dependency(str(file))
+        context = click.Context(command, info_name=self.arguments[1])
+        return [*self._about(command, context, []), *self._below(command, context)]
+
+    def _below(self, command: click.Command, context: click.Context) -> Iterator[nodes.section]:
+        if not isinstance(command, click.Group):
+            return
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is None or child.hidden:
+                continue
+            inner = click.Context(child, info_name=name, parent=context)
+            title = inner.command_path
+            section = nodes.section(ids=[nodes.make_id(title)], names=[title])
+            self.state.document.note_implicit_target(section, section)
+            section += [nodes.title("", title), *self._about(child, inner, aliases(command, name))]
+            section += list(self._below(child, inner))
+            yield section
+
+    def _about(self, command: click.Command, context: click.Context, others: list[str]) -> list[nodes.Node]:
+        usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
+        parts: list[nodes.Node] = [nodes.literal_block(usage, usage, language="none")]
+        parts += [nodes.paragraph("", text) for text in (command.help or "").split("\n\n") if text]
+        if others:
+            parts.append(nodes.paragraph("", "Also: ", *_listed(others)))
+        records = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
+        if records:
+            options = nodes.definition_list(classes=["options"])
+            for flags, help in records:
+                term = nodes.term("", "", nodes.literal("", flags))
+                options += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph("", help)))
+            parts.append(options)
+        return parts
+
+
+def _listed(words: list[str]) -> Iterator[nodes.Node]:
+    for index, word in enumerate(words):
+        yield nodes.Text(", " if index else "")
+        yield nodes.literal("", word)
+
+
+def aliases(group: click.Group, name: str) -> list[str]:
+    """The other names of a command: ``ls`` of ``list``."""
+    table: dict[str, Any] = getattr(group, "groups", {})
+    if name in table:
+        return list(table[name][1])
+    return [alias for alias, full in getattr(group, "aliases", {}).items() if full == name]
+
+
+class DefaultConfig(SphinxDirective):
+    """The configuration that is built in."""
+
+    def run(self) -> list[nodes.Node]:
+        """A block of TOML."""
+        from minicontainerd.daemon import config
+
+        self.env.note_dependency(config.__file__)
+        text = config.dump(config.Config())
+        return [nodes.literal_block(text, text, language="toml")]
+
+
+class Clauses(SphinxDirective):
+    """A section for each file of clauses: its comment, and a table."""
+
+    def run(self) -> list[nodes.Node]:
+        """The sections."""
+        named = tests_by_clause()
+        sections: list[nodes.Node] = []
+        for file in sorted((ROOT / "conformance" / "clauses").glob("*.toml")):
+            self.env.note_dependency(str(file))
+            section = nodes.section(ids=[nodes.make_id(file.stem)], names=[file.stem])
+            self.state.document.note_implicit_target(section, section)
+            comment = [line for line in file.read_text().split("\n\n")[0].splitlines() if line.startswith("#")]
+            text = " ".join(line.lstrip("# ") for line in comment)
+            rows = [self._row(id, clause, named.get(id, [])) for id, clause in clauses(file).items()]
+            head = ["clause", "the sentence, in our words", "tests"]
+            section += [nodes.title("", file.name), nodes.paragraph("", text), table(head, [34, 40, 26], rows)]
+            sections.append(section)
+        for path in (ROOT / "conformance").rglob("test_*.py"):
+            self.env.note_dependency(str(path))
+        return sections
+
+    def _row(self, id: str, clause: dict[str, Any], tests: list[str]) -> list[nodes.Element]:
+        first = nodes.container("", nodes.paragraph("", "", nodes.literal("", id)))
+        first += nodes.paragraph("", f"{clause['level']} · {clause['place']}", classes=["clause-place"])
+        last = nodes.container(classes=["clause-tests"])
+        last += [nodes.paragraph("", "", nodes.literal("", test)) for test in tests] or [
+            nodes.paragraph("", "none yet")
+        ]
+        return [first, nodes.paragraph("", clause["summary"]), last]
+
+
+def clauses(file: Path) -> dict[str, dict[str, Any]]:
+    """The clauses of a file by their id: the path of the table, joined by dots."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def walk(prefix: str, part: dict[str, Any]) -> None:
+        if "summary" in part:
+            found[prefix] = part
+            return
+        for key, value in part.items():
+            walk(f"{prefix}.{key}" if prefix else key, value)
+
+    walk("", tomllib.loads(file.read_text()))
+    return found
+
+
+def tests_by_clause() -> dict[str, list[str]]:
+    """``folder/file::test`` by the clauses that its marks name, read from the text of the tests."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "conformance").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for mark in getattr(node, "decorator_list", []):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.clause":
+                    name = f"{path.relative_to(ROOT / 'conformance').with_suffix('')}::{getattr(node, 'name', '')}"
+                    for argument in mark.args:
+                        found.setdefault(str(ast.literal_eval(argument)), []).append(name)
+    return found
+
+
+def table(head: list[str], widths: list[int], rows: list[list[nodes.Element]]) -> nodes.table:
+    """A table as docutils builds it."""
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    group += nodes.thead("", _row([nodes.paragraph("", word) for word in head]))
+    body = nodes.tbody()
+    body += [_row(row) for row in rows]
+    group += body
+    return nodes.table("", group, classes=["clauses", "colwidths-given"])
+
+
+def _row(cells: list[nodes.Element]) -> nodes.row:
+    row = nodes.row()
+    row += [nodes.entry("", cell) for cell in cells]
+    return row
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_directive("commands", Commands)
+    app.add_directive("default-config", DefaultConfig)
+    app.add_directive("clauses", Clauses)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
