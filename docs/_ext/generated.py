@@ -59,7 +59,7 @@ class Commands(SphinxDirective):
         parts += [nodes.paragraph("", text) for text in (command.help or "").split("\n\n") if text]
         if others:
             parts.append(nodes.paragraph("", "Also: ", *_listed(others)))
-        records = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
+        records = [record for each in command.params if (record := option(each, context))]
         if records:
             options = nodes.definition_list(classes=["options"])
             for flags, help in records:
@@ -73,6 +73,15 @@ def _listed(words: list[str]) -> Iterator[nodes.Node]:
     for index, word in enumerate(words):
         yield nodes.Text(", " if index else "")
         yield nodes.literal("", word)
+
+
+def option(parameter: click.Parameter, context: click.Context) -> tuple[str, str] | None:
+    """How an option is written and what it does, with its default where that says something."""
+    record = parameter.get_help_record(context)
+    default = parameter.to_info_dict()["default"]
+    if record is None or not isinstance(default, str | int | float) or isinstance(default, bool) or default == "":
+        return record
+    return record[0], f"{record[1]} Default: {default}."
 
 
 def aliases(group: click.Group, name: str) -> list[str]:
@@ -120,10 +129,14 @@ class Clauses(SphinxDirective):
         first = nodes.container("", nodes.paragraph("", "", nodes.literal("", id)))
         first += nodes.paragraph("", f"{clause['level']} · {clause['place']}", classes=["clause-place"])
         last = nodes.container(classes=["clause-tests"])
-        last += [nodes.paragraph("", "", nodes.literal("", test)) for test in tests] or [
-            nodes.paragraph("", "none yet")
-        ]
+        last += [nodes.paragraph("", "", _test(test)) for test in tests] or [nodes.paragraph("", "none yet")]
         return [first, nodes.paragraph("", clause["summary"]), last]
+
+
+def _test(name: str) -> nodes.Text:
+    """A test's name is a sentence: ``daemon/test_life::test_it_runs`` is ``life: it runs``."""
+    file, _, function = name.partition("::")
+    return nodes.Text(f"{Path(file).name.removeprefix('test_')}: {function.removeprefix('test_').replace('_', ' ')}")
 
 
 def clauses(file: Path) -> dict[str, dict[str, Any]]:

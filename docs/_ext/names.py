@@ -91,7 +91,8 @@ class _Finder(ast.NodeVisitor):
     visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _function
 
     def visit_Name(self, node: ast.Name) -> None:
-        self._resolve(node)
+        if isinstance(node.ctx, ast.Load):
+            self._resolve(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if not self._resolve(node):
