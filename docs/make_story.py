@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -110,14 +110,22 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def described(method: str, request: bytes) -> str:
-    """``Images.Create image.name=…``: the method, and the first few plain fields of the request."""
+    """``Images.Create image.name=…``: the method, and of the plain fields of the request what fits in a line."""
     service, name = method.rsplit("/", 1)
     for each in rpc.services():
         if f"/{each.full_name}" == service and name in each.methods_by_name:
             kind = message_factory.GetMessageClass(each.methods_by_name[name].input_type)
-            fields = [f"{path}={value}" for path, value in leaves(kind.FromString(request), "") if len(value) < 80]
-            return f"{each.name}.{name}".ljust(22) + " " + "  ".join(fields[:3])
+            fields = (f"{path}={re.sub(*DIGEST, value)}" for path, value in leaves(kind.FromString(request), ""))
+            return fitting(f"{each.name}.{name}".ljust(22), fields)
     return method.strip("/")
+
+
+def fitting(line: str, fields: Iterable[str], width: int = 125) -> str:
+    """*line* and as many of its *fields*, in their order, as fit beside it."""
+    for field in fields:
+        if len(line) + len(field) < width:
+            line += f"  {field}"
+    return line.rstrip()
 
 
 def leaves(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
@@ -130,7 +138,7 @@ def leaves(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
                 yield from leaves(each, f"{prefix}{field.name}.")
         elif field.enum_type is not None and not field.is_repeated:
             yield prefix + field.name, field.enum_type.values_by_number[value].name
-        elif field.type != field.TYPE_BYTES:
+        elif field.type != field.TYPE_BYTES and field.name != "media_type":
             yield prefix + field.name, ",".join(value) if field.is_repeated else str(value)
 
 

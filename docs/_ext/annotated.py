@@ -160,10 +160,11 @@ def find_module(word: str, near: Path) -> str | None:
     stem = word.removesuffix(".py").strip("/")
     if not re.fullmatch(r"[a-z_0-9]+(/[a-z_0-9]+)*", stem):
         return None
-    for folder in (near.parent, ROOT / PACKAGE, ROOT):
-        if (folder / f"{stem}.py").is_file() and folder.is_relative_to(ROOT / PACKAGE):
+    elsewhere = [ROOT / PACKAGE] if word != stem or "/" in stem else []  # a bare word means a neighbour, or nothing
+    for folder in (near.parent, *elsewhere):
+        if (folder / f"{stem}.py").is_file():
             return module_name(folder / f"{stem}.py")
-        if (folder / stem / "__init__.py").is_file() and folder.is_relative_to(ROOT / PACKAGE) and "." not in word:
+        if (folder / stem / "__init__.py").is_file():
             return module_name(folder / stem / "__init__.py")
     return None
 

@@ -79,7 +79,8 @@ def option(parameter: click.Parameter, context: click.Context) -> tuple[str, str
     """How an option is written and what it does, with its default where that says something."""
     record = parameter.get_help_record(context)
     default = parameter.to_info_dict()["default"]
-    if record is None or not isinstance(default, str | int | float) or isinstance(default, bool) or default == "":
+    says_nothing = isinstance(default, bool) or not isinstance(default, str | int | float) or default == ""
+    if record is None or says_nothing or "[default" in record[1]:
         return record
     return record[0], f"{record[1]} Default: {default}."
 

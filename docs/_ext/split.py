@@ -207,8 +207,9 @@ def _first_line(node: ast.stmt) -> int:
 def _assigned(node: ast.stmt) -> Iterator[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     for target in targets:
-        if isinstance(target, ast.Name):
-            yield target.id
+        for name in target.elts if isinstance(target, ast.Tuple) else [target]:
+            if isinstance(name, ast.Name):
+                yield name.id
 
 
 def _dedent(text: str) -> str:
