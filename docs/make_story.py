@@ -53,7 +53,7 @@ ANYWHERE = [
     (r"id=\d{19}-[\w-]{4}", "id=1"),
     (r"/sys/fs/cgroup/unified", "/sys/fs/cgroup"),  # where version 2 is mounted beside version 1
     (r"=\d+ -> ", "=fd -> "),
-    (r"/proc/self/fd/\d+(?=')", "/proc/self/fd/…"),
+    (r"/proc/self/fd/\d+(?=' -> )", "/proc/self/fd/…"),
     (r" = [1-9]\d*(?=  \w)", " = …"),  # descriptors and process ids
     (r"/run/minicontainerd/io.containerd.runtime.v2.task/default/web(?=/rootfs)", "…/web"),
 ]

@@ -6,15 +6,17 @@
 
 Read in this order:
 
-``snapshotter.py``  the interface; its docstring is the manual, with a worked example
-``records.py``      what a snapshotter remembers: names, parents, kinds, labels, in a database of its own
-``overlayfs.py``    snapshots that share: a stack of directories, put together by the kernel at mount time
-``native.py``       snapshots that copy: one full directory each, for any file system there is
-``copying.py``      one file or one tree, copied with everything that belongs to it
-``tar.py``          the archive format of layers, read and written as a stream
-``compression.py``  gzip and zstd around it, in a thread of their own
-``apply.py``        a layer put into a snapshot; ``target.py`` is where, and keeps it from writing elsewhere
-``diff.py``         the difference of two snapshots written as a layer
+=========== ========================================================================================
+snapshotter the interface; its docstring is the manual, with a worked example
+records     what a snapshotter remembers: names, parents, kinds, labels, in a database of its own
+overlayfs   snapshots that share: a stack of directories, put together by the kernel at mount time
+native      snapshots that copy: one full directory each, for any file system there is
+copying     one file or one tree, copied with everything that belongs to it
+tar         the archive format of layers, read and written as a stream
+compression gzip and zstd around it, in a thread of their own
+apply       a layer put into a snapshot; ``target.py`` is where, and keeps it from writing elsewhere
+diff        the difference of two snapshots written as a layer
+=========== ========================================================================================
 
 Specification: image-spec v1.1.1 layer.md. Upstream: containerd@301026e core/snapshots, plugins/snapshots, pkg/archive.
 """
