@@ -9,7 +9,7 @@ PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 
 # What the package needs from Debian (libseccomp2, busybox-static), and the peers that the suite asks first.
-DEBIAN := attr busybox-static containerd crun docker-registry libseccomp2 mmdebstrap python3-venv runc skopeo umoci
+DEBIAN := attr busybox-static containerd crun docker-registry libseccomp2 mmdebstrap openssl python3-venv runc skopeo umoci
 
 .PHONY: install check demo test conformance docs clean
 
