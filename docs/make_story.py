@@ -59,6 +59,9 @@ ANYWHERE = [
 ]
 """What differs from run to run, and what it is replaced by."""
 
+WITH_PIDS = {"events", "processes", "view"}
+"""Where a number that is a process id is one; elsewhere it may as well be a size."""
+
 
 class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Hands every call on to the daemon, bytes as they are, and remembers method and first request."""
@@ -148,18 +151,20 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.replaced: list[tuple[str, str]] = []
+        self.pids: list[tuple[str, str]] = []
         folder.mkdir(exist_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write the recording *name*."""
-        for pattern, replacement in [*self.replaced, *ANYWHERE]:
+        pids = self.pids if name in WITH_PIDS or name.startswith("explain") else []
+        for pattern, replacement in [*self.replaced, *pids, *ANYWHERE]:
             text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
         lines = (line.rstrip().expandtabs() for line in text.splitlines())
         (self.folder / f"{name}.txt").write_text("\n".join(lines).strip("\n") + "\n")
 
     def hide_pid(self, pid: int, name: str) -> None:
         """From now on, *name* stands for this process id."""
-        self.replaced.append((rf"\b{pid}\b", name))
+        self.pids.append((rf"\b{pid}\b", name))
 
 
 def main(folder: Path) -> None:
