@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import socket
 import subprocess
@@ -24,9 +25,15 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: float = 30) -> Iterator[None]:
-    """Run *command* until the block ends; the block begins when it is *ready*."""
+    """Run *command* until the block ends; the block begins when it is *ready*.
+
+    The programs beside this Python come first in its PATH, so that any daemon finds our shim.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path}
+        )
     try:
         deadline = time.monotonic() + seconds
         while not ready():

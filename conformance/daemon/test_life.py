@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import re
 import select
 import struct
 import subprocess
+import tarfile
 import termios
 import time
 from collections.abc import Iterator
@@ -205,3 +207,16 @@ def test_a_containers_snapshot_outlives_its_image(ctr: Ctr, image: str) -> None:
     other("leases", "create", "--id", "sync")
     other("leases", "delete", "--sync", "sync")
     assert len(other("snapshots", "ls").splitlines()) == 1
+
+
+@pytest.mark.clause("ctr.diff")
+def test_what_a_container_changed_is_a_layer(ctr: Ctr, container: str) -> None:
+    script = "echo new > /tmp/new; rm /etc/group; mkdir /home/app/folder"
+    ctr("tasks", "exec", "--exec-id", "change", container, "sh", "-c", script)
+    layer = subprocess.run(ctr.command("snapshots", "diff", container), capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(layer), mode="r:gz") as archive:
+        names = {member.name.strip("/") for member in archive.getmembers()}
+        new = archive.extractfile("tmp/new")
+        assert new is not None and new.read() == b"new\n"
+    assert {"etc/.wh.group", "home/app/folder"} <= names
+    assert not any(name.startswith("bin") for name in names)
