@@ -6,15 +6,17 @@ pulls the image, runs it with every step explained, and everything is cleaned up
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from conformance import images
+from conformance import images, leaks
 from conformance.peers import docker_registry, minicontainerd
 
+NAMESPACE = f"demo-{os.getpid()}"
 SCRIPT = 'echo "hello from $(hostname), I am process $$ of a namespace of my own"; ls /'
 
 
@@ -30,6 +32,7 @@ def main() -> int:
             say("our daemon")
             (folder / "daemon").mkdir()
             with minicontainerd(folder / "daemon") as daemon:
+                daemon = daemon.within(NAMESPACE)
                 client = daemon.by("minictr")
                 show(client.command("images", "pull", "--plain-http", ref))
                 show(client.command("images", "ls"))
@@ -37,6 +40,7 @@ def main() -> int:
                 say("Debian's own ctr cannot tell whose daemon it talks to")
                 show(daemon.command("run", "--rm", ref, "demo", "echo", "hello from ctr"))
                 show(client.command("images", "rm", "--sync", ref))
+    leaks.remove_empty_parents(NAMESPACE)
     say("done; nothing is left")
     return 0
 

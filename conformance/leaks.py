@@ -40,6 +40,19 @@ def new_remains(before: set[str], seconds: float = 3.0, folder: Path | None = No
         time.sleep(0.02)
 
 
+def remove_empty_parents(prefix: str = TOKEN) -> None:
+    """Remove what runtimes leave of a namespace: its cgroup, and its folder of states. Both must be empty.
+
+    Raises:
+        OSError: one is not: a container is still there.
+    """
+    for pattern in (f"{prefix}*", f"*/{prefix}*"):
+        for cgroup in Path("/sys/fs/cgroup").glob(pattern):
+            cgroup.rmdir()
+    for folder in Path("/run/containerd").glob(f"*runc/{prefix}*"):
+        folder.rmdir()
+
+
 def reap_zombies() -> None:
     """Collect children that have ended; the runtimes left them to us."""
     for pid, state, parent in _table():
@@ -82,7 +95,8 @@ def _processes() -> set[str]:
 def _folders() -> set[str]:
     temporary = tempfile.gettempdir()
     return {
-        *(f"folder /run/{name}" for name in os.listdir("/run") if TOKEN in name),
+        *(f"folder {path}" for path in Path("/run").glob(f"*{TOKEN}*")),
+        *(f"folder {path}" for path in Path("/run/containerd").glob(f"*/*{TOKEN}*")),
         *(f"folder {temporary}/{name}" for name in os.listdir(temporary) if name.startswith("minicontainerd-")),
     }
 

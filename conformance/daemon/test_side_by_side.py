@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from .. import leaks
 from ..peers import Ctr, Outcome
 from .conftest import Start
 
@@ -199,15 +200,17 @@ def session(ctr: Ctr, folder: Path, image: str, manifest: str, chain: str) -> It
 @pytest.fixture(scope="module")
 def sessions(start: Start, folder: Path, image: str) -> dict[str, list[tuple[str, Outcome]]]:
     """The whole session on both daemons."""
-    real = start("containerd").within("look")
+    real = start("containerd").within(f"{leaks.TOKEN}-look")
     real("images", "pull", "--plain-http", image)
     manifest = real("images", "ls", f"name=={image}").splitlines()[1].split()[2]
     chain = real("snapshots", "ls").splitlines()[1].split()[0]
     real("images", "rm", "--sync", image)
     found = {}
     for name in ("containerd", "minicontainerd"):
-        found[name] = list(session(start(name).within(f"side-{name}"), folder / name, image, manifest, chain))
-    ours = start("minicontainerd").within("side-minictr").by("minictr")
+        found[name] = list(
+            session(start(name).within(f"{leaks.TOKEN}-side-{name}"), folder / name, image, manifest, chain)
+        )
+    ours = start("minicontainerd").within(f"{leaks.TOKEN}-side-minictr").by("minictr")
     (folder / "minicontainerd" / "mountpoint").rmdir()
     found["minictr"] = list(session(ours, folder / "minicontainerd", image, manifest, chain))
     return found
