@@ -170,6 +170,7 @@ class Recorder:
 
 def main(folder: Path) -> None:
     """Record everything into *folder*."""
+    forget_namespace()
     with tempfile.TemporaryDirectory(prefix="story-") as scratch_:
         scratch = Path(scratch_)
         (scratch / "daemon").mkdir()
@@ -186,7 +187,12 @@ def main(folder: Path) -> None:
             ]
             with Relay(daemon.address).listening(scratch / "relay") as relay:
                 record(recorder, relay, daemon, Ctr(scratch / "relay").by("minictr"), scratch / "daemon", ref)
-    with contextlib.suppress(OSError):  # somebody else's containers may be in the default namespace too
+    forget_namespace()
+
+
+def forget_namespace() -> None:
+    """Begin and end as on a host that never had a container; others in the default namespace are left alone."""
+    with contextlib.suppress(OSError):
         leaks.remove_empty_parents("default")
 
 

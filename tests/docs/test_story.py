@@ -27,7 +27,8 @@ def shape(name: str, text: str) -> list[str]:
     Parent and child tell at the same time, so their lines may come in either order.
     """
     if name.startswith("explain"):
-        return sorted({match[0] for match in re.finditer(r"^\w+ +(\w+(?=\()|[^(\n]+$)", text, re.M)})
+        acts = {match[0] for match in re.finditer(r"^\w+ +(\w+(?=\()|[^(\n]+$)", text, re.M)}
+        return sorted(act for act in acts if not act.endswith(" write"))  # which controllers a cgroup hands down
     lines = [re.sub(r"[0-9a-f]{12}…|\b\d+\b", "#", line).strip() for line in text.splitlines()]
     return sorted(lines) if name in SIDE_BY_SIDE else lines
 
