@@ -121,6 +121,18 @@ class Ctr:
             return False
         return True
 
+    def wait_stopped(self, id: str, seconds: float = 30) -> None:
+        """Wait until the task *id* is told to have stopped.
+
+        Raises:
+            TimeoutError: it still runs, or is not there.
+        """
+        deadline = time.monotonic() + seconds
+        while not any(line.split()[::2] == [id, "STOPPED"] for line in self("tasks", "ls").splitlines()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"task {id} has not stopped: {self('tasks', 'ls')}")
+            time.sleep(0.05)
+
     def mounts(self, snapshotter: str, key: str) -> tuple[Mount, ...]:
         """The mounts of a snapshot, read from the command lines that ctr prints."""
         mounts = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_one_life(start: Start, image: str, fifos: str, daemon: str, runtime: li
         assert "PAUSED" in client("tasks", "ls")
         client("tasks", "resume", "long")
         client("tasks", "kill", "--signal", "KILL", "long")
-        time.sleep(0.5)
+        client.wait_stopped("long")
         assert "exit code 137" in client.run("tasks", "rm", "long").err
     finally:
         client.run("tasks", "rm", "--force", "long")

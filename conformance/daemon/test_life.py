@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -25,17 +26,30 @@ from ..peers import Ctr
 
 @contextmanager
 def events(ctr: Ctr) -> Iterator[list[str]]:
-    """What ``ctr events`` prints while the block runs; the list is complete after it."""
+    """What ``ctr events`` prints while the block runs; the list is complete after it.
+
+    Nothing tells that a subscription has begun, or that all has come. Labels of the namespace do, which are events too.
+    """
     lines: list[str] = []
-    with subprocess.Popen(ctr.command("events"), stdout=subprocess.PIPE, text=True) as listener:
+    with subprocess.Popen(ctr.command("events"), stdout=subprocess.PIPE) as listener:
         assert listener.stdout is not None
-        time.sleep(0.3)  # nothing tells that the subscription has begun
         try:
+            said = _until(listener.stdout, ctr, "first")
             yield lines
-            time.sleep(0.3)
+            said += _until(listener.stdout, ctr, "last")
         finally:
             listener.terminate()
-        lines += [line.strip() for line in listener.stdout if f" {ctr.namespace} " in line]
+    lines += [line for line in said.splitlines() if f" {ctr.namespace} " in line and " /namespaces/" not in line]
+
+
+def _until(output: IO[bytes], ctr: Ctr, mark: str) -> str:
+    """Label the namespace with *mark* until *output* tells of it; answers all that it said."""
+    said, end = b"", time.monotonic() + 30
+    while mark.encode() not in said and time.monotonic() < end:
+        ctr("namespaces", "label", ctr.namespace, f"{mark}={time.monotonic_ns()}")
+        while select.select([output], [], [], 0.2)[0] and mark.encode() not in said:
+            said += os.read(output.fileno(), 1 << 16)
+    return said.decode()
 
 
 def topic(line: str) -> str:
@@ -55,7 +69,7 @@ def test_the_events_of_one_life(ctr: Ctr, image: str, fifos: str) -> None:
         ctr("tasks", "pause", "life")
         ctr("tasks", "resume", "life")
         ctr("tasks", "kill", "--signal", "KILL", "life")
-        time.sleep(0.5)
+        ctr.wait_stopped("life")
         ctr.run("tasks", "rm", "life")
         ctr("containers", "rm", "life")
     assert [topic(line) for line in lines if "/snapshot/remove" not in line] == [
@@ -96,8 +110,7 @@ def test_a_process_ended_by_a_signal(ctr: Ctr, container: str, name: str, number
 @pytest.mark.clause("ctr.signals")
 def test_a_container_that_is_killed(ctr: Ctr, container: str) -> None:
     ctr("tasks", "kill", "--signal", "KILL", container)
-    time.sleep(0.3)
-    assert "STOPPED" in ctr("tasks", "ls")
+    ctr.wait_stopped(container)
     assert "exit code 137" in ctr.run("tasks", "rm", container).err
 
 

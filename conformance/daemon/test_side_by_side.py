@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,8 +140,6 @@ namespaces rm NAMESPACE
 """
 
 
-SECONDS_TO_SETTLE = 0.5
-
 MINICTR_DIFFERS = {
     "images pull --plain-http IMAGE": "it prints plain lines where there is no terminal, and unpacks while it fetches",
     "content ls labels.x/y": "ctr prints the head of a table that then does not come",
@@ -191,7 +188,7 @@ def session(ctr: Ctr, folder: Path, image: str, manifest: str, chain: str) -> It
     words["MOUNTPOINT"], words["FIFOS"] = str(mountpoint), str(folder / "fifo")
     for line in SESSION.strip().splitlines():
         if line == "SETTLE":
-            time.sleep(SECONDS_TO_SETTLE)
+            ctr.wait_stopped("daemon")
             continue
         ended = ctr.run(*prepare(line, words), input=b"given\n")
         yield line, Outcome(ended.code, normalise(ended.out, folder, words), normalise(ended.err, folder, words))

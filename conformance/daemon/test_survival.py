@@ -36,7 +36,7 @@ def test_a_new_daemon_finds_what_runs_and_what_ended(
         assert ctr("tasks", "exec", "--exec-id", "e", "runs", "echo", "still here") == "still here\n"
         assert "exit code 137" in ctr.run("tasks", "rm", "ends").err
         ctr("tasks", "kill", "--signal", "KILL", "runs")
-        time.sleep(0.3)
+        ctr.wait_stopped("runs")
         ctr.run("tasks", "rm", "runs")
         ctr("containers", "rm", "runs", "ends")
         assert ctr("containers", "ls", "--quiet") == ""
