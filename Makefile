@@ -49,7 +49,7 @@ conformance: install
 docs: install
 	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html
 
-test: check conformance docs
+test: check docs conformance
 
 clean:
 	rm -rf .venv docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
