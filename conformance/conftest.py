@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-CLAUSES = Path(__file__).parent / "clauses"
+from conformance.clause_list import CLAUSES, all_clauses
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,25 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--client", default="ctr", help="what speaks to the daemon: ctr or minictr")
 
 
-def load_clauses() -> dict[str, dict[str, Any]]:
-    """Every clause by its id: the path of its table in the file, joined by dots."""
-    found: dict[str, dict[str, Any]] = {}
-
-    def walk(prefix: str, table: dict[str, Any]) -> None:
-        if "summary" in table:
-            found[prefix] = table
-            return
-        for key, value in table.items():
-            walk(f"{prefix}.{key}" if prefix else key, value)
-
-    for file in sorted(CLAUSES.glob("*.toml")):
-        walk("", tomllib.loads(file.read_text()))
-    return found
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every test of this folder names clauses, and each of them is known."""
-    known = load_clauses()
+    known = all_clauses()
     _expect_deviations(config, items)
     for item in items:
         if Path(__file__).parent not in item.path.parents:

@@ -197,7 +197,7 @@ def test_ps_lists_every_process(ctr: Ctr, container: str, fifos: str) -> None:
     ctr("tasks", "kill", "--exec-id", "second", "--signal", "KILL", container)
 
 
-@pytest.mark.clause("ctr.gc")
+@pytest.mark.clause("ctr.gc", "ctr.pull")
 def test_an_image_keeps_its_content_and_snapshots_and_no_longer(ctr: Ctr, image: str) -> None:
     other = ctr.within(f"{ctr.namespace}-gc")
     other("images", "pull", "--plain-http", image)

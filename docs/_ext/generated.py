@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from conformance.clause_list import read_clauses
 from docs._ext.names import ROOT
 
 Aliases = dict[str, str]  # alias: full name
@@ -118,7 +118,7 @@ class Clauses(SphinxDirective):
             self.state.document.note_implicit_target(section, section)
             comment = [line for line in file.read_text().split("\n\n")[0].splitlines() if line.startswith("#")]
             text = " ".join(line.lstrip("# ") for line in comment)
-            rows = [self._row(id, clause, named.get(id, [])) for id, clause in clauses(file).items()]
+            rows = [self._row(id, clause, named.get(id, [])) for id, clause in read_clauses(file).items()]
             head = ["clause", "the sentence, in our words", "tests"]
             section += [nodes.title("", file.name), nodes.paragraph("", text), table(head, [34, 40, 26], rows)]
             sections.append(section)
@@ -138,21 +138,6 @@ def _test(name: str) -> nodes.Text:
     """A test's name is a sentence: ``daemon/test_life::test_it_runs`` is ``life: it runs``."""
     file, _, function = name.partition("::")
     return nodes.Text(f"{Path(file).name.removeprefix('test_')}: {function.removeprefix('test_').replace('_', ' ')}")
-
-
-def clauses(file: Path) -> dict[str, dict[str, Any]]:
-    """The clauses of a file by their id: the path of the table, joined by dots."""
-    found: dict[str, dict[str, Any]] = {}
-
-    def walk(prefix: str, part: dict[str, Any]) -> None:
-        if "summary" in part:
-            found[prefix] = part
-            return
-        for key, value in part.items():
-            walk(f"{prefix}.{key}" if prefix else key, value)
-
-    walk("", tomllib.loads(file.read_text()))
-    return found
 
 
 def tests_by_clause() -> dict[str, list[str]]:

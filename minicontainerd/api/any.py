@@ -22,7 +22,6 @@ from minicontainerd.errors import InvalidArgument
 _RUNTIME_SPEC = "types.containerd.io/opencontainers/runtime-spec/1/"
 SPEC = _RUNTIME_SPEC + "Spec"
 PROCESS = _RUNTIME_SPEC + "Process"
-LINUX_RESOURCES = _RUNTIME_SPEC + "LinuxResources"
 
 M = TypeVar("M", bound=Message)
 

@@ -6,8 +6,6 @@ import contextlib
 import os
 from typing import Any
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-
 from minicontainerd.api import any as typeurl
 from minicontainerd.api import headers
 from minicontainerd.api import mounts as mount_messages
@@ -17,7 +15,7 @@ from minicontainerd.api.types.runc.options.oci_pb2 import Options
 from minicontainerd.client.client import Client
 from minicontainerd.client.image import Image
 from minicontainerd.client.streams import Streams
-from minicontainerd.errors import ContainerdError, InvalidArgument, NotFound
+from minicontainerd.errors import InvalidArgument, NotFound
 from minicontainerd.oci import spec as specs
 from minicontainerd.oci import user as users
 from minicontainerd.oci.image import ExecConfig
@@ -120,11 +118,3 @@ def delete(client: Client, id: str, *, keep_snapshot: bool = False) -> None:
 def spec_of(container: Container) -> Any:
     """The runtime spec inside a record."""
     return typeurl.unpack_json(container.spec)
-
-
-def options_of(wrapped: AnyMessage) -> Options | None:
-    """The runtime options inside a record, if they are of the kind that runc's shim takes."""
-    try:
-        return typeurl.unpack(wrapped, Options)
-    except ContainerdError:
-        return None

@@ -42,7 +42,6 @@ EVENT = "io.containerd.event.v1"
 GC = "io.containerd.gc.v1"
 RUNTIME = "io.containerd.runtime.v2"
 GRPC = "io.containerd.grpc.v1"
-TTRPC = "io.containerd.ttrpc.v1"
 
 
 def builtin(address: str, *, debug: bool) -> list[Plugin]:

@@ -18,7 +18,6 @@ from .tell import act
 _prctl = libc.prctl
 _prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_CHILD_SUBREAPER = 36
@@ -43,12 +42,6 @@ def set_child_subreaper(on: bool = True) -> None:
 def set_no_new_privs() -> None:
     """From now on execve gives no rights that the caller lacks: setuid bits and file capabilities do nothing."""
     prctl(PR_SET_NO_NEW_PRIVS, 1, "prctl(PR_SET_NO_NEW_PRIVS)")
-
-
-@act("PR_SET_PDEATHSIG(2const)")
-def set_parent_death_signal(number: int) -> None:
-    """Be sent signal *number* when the thread that made this process ends; cleared by executing a setuid file."""
-    prctl(PR_SET_PDEATHSIG, number, "prctl(PR_SET_PDEATHSIG)")
 
 
 @act("PR_SET_DUMPABLE(2const)")
@@ -96,15 +89,6 @@ def set_oom_score(adjustment: int) -> int:
         with open("/proc/self/oom_score_adj", encoding="ascii") as file:
             return int(file.read())
     return adjustment
-
-
-@act("personality(2)")
-def set_personality(persona: int) -> int:
-    """Set the execution domain: 0 is plain Linux, 8 makes uname report a 32-bit machine. The former one."""
-    former = int(libc.personality(ctypes.c_ulong(persona)))
-    if former == -1:
-        raise os_error("personality(2)")
-    return former
 
 
 @act("setdomainname(2)")
@@ -220,9 +204,3 @@ def is_alive(pid: int, start_time: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return now.start_time == start_time and now.state not in "ZX"
-
-
-def children_of(pid: int) -> list[int]:
-    """The children of *pid*, for its main thread; needs CONFIG_PROC_CHILDREN, which distributions set."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]

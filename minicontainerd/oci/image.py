@@ -224,12 +224,6 @@ def is_layer(media_type: str) -> bool:
     return media_type.startswith("application/vnd.oci.image.layer.") or media_type.split("+")[0] in _LAYERS
 
 
-def is_distributable(media_type: str) -> bool:
-    """May a registry hand this layer on? Old Windows base layers may come from Microsoft only."""
-    foreign = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
-    return not media_type.startswith(foreign)
-
-
 def compression(media_type: str) -> str | None:
     """How a layer is compressed: ``gzip``, ``zstd``, the empty string for not at all, None for "look at the bytes".
 

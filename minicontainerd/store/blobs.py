@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minicontainerd.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from minicontainerd.linux import files
 from minicontainerd.oci import digest as digests
 
 CHUNK = 1 << 20
@@ -209,7 +210,7 @@ class Writer:
         """Make the folder, or check that the one there is ours; ``ref`` is written last, so that it marks it whole."""
         self._folder.mkdir(exist_ok=True)
         named = self._folder / "ref"
-        if not named.exists():
+        if not named.exists() or not (self._folder / "data").exists():  # a crash may have come after the rename
             (self._folder / "data").write_bytes(b"")
             if self.total:
                 (self._folder / "total").write_text(str(self.total))
@@ -287,9 +288,9 @@ class Writer:
                 target.parent.mkdir(exist_ok=True)
                 os.fchmod(self._file.fileno(), 0o444)
                 (self._folder / "data").rename(target)  # a crash leaves an ingest or a whole blob, never half
-                sync_folder(target.parent)
+                files.sync_directory(str(target.parent))
+        shutil.rmtree(self._folder, ignore_errors=True)  # while the name is held: the next writer must not see half
         self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
         if existed:
             raise AlreadyExists(f"content {digest}")
         return digest
@@ -312,12 +313,3 @@ class Writer:
         self._hash = digests.hasher(self._algorithm)
         self.offset = 0
         self._hash_what_is_there()
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in *folder* are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

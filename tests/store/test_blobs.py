@@ -95,3 +95,11 @@ def test_aborting(blobs: Blobs) -> None:
 def test_a_name_that_is_no_digest_never_becomes_a_path(blobs: Blobs, digest: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument):
         blobs.path(digest)
+
+
+def test_a_commit_that_a_crash_cut_short_does_not_block_its_name(blobs: Blobs) -> None:
+    blobs.writer("r", total=5).close()
+    [folder] = (blobs.root / "ingest").iterdir()
+    (folder / "data").unlink()  # renamed into place; the folder was to be removed next
+    with blobs.writer("r", total=6) as writer:
+        assert (writer.offset, writer.digest) == (0, digests.of(b""))
