@@ -235,6 +235,8 @@ def record_run(recorder: Recorder, relay: Relay, client: Ctr, direct: Ctr, home:
     until(lambda: "RUNNING" in direct("tasks", "ls"))
     pid = int(direct("tasks", "ls").split("web")[1].split()[0])
     shim = parent(pid)
+    zygote = parent(shim)
+    daemon = parent(zygote)
     before = {"processes": processes(pid, shim), "rows-container": rows(home / "root/metadata.db", ("containers",))}
     bundle = next((home / "state").rglob("web"))
     before["bundle"] = listing(bundle)
@@ -245,6 +247,8 @@ def record_run(recorder: Recorder, relay: Relay, client: Ctr, direct: Ctr, home:
     out, err = running.communicate("hello\n", timeout=60)
     recorder.hide_pid(pid, "INIT")
     recorder.hide_pid(shim, "SHIM")
+    recorder.hide_pid(zygote, "ZYGOTE")
+    recorder.hide_pid(daemon, "DAEMON")
     recorder.hide_pid(running.pid, "MINICTR")
     for name, text in before.items():
         recorder.write(name, text)
@@ -377,10 +381,11 @@ def parent(pid: int) -> int:
 
 
 def processes(pid: int, shim: int) -> str:
-    """The container's first process and the shim above it."""
+    """The container's first process, the shim above it, and the zygote that forked the shim."""
     lines = []
-    for each, above in ((shim, 1), (pid, parent(pid))):
-        words = Path(f"/proc/{each}/cmdline").read_text().split("\0")
+    for each in (parent(shim), shim, pid):
+        above = parent(each)
+        words = re.split("[\0 ]", Path(f"/proc/{each}/cmdline").read_text())
         shown = " ".join(Path(word).name if word.startswith("/") else word for word in words)
         lines.append(f"pid {each}, parent {above}: {shown}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from minicontainerd.daemon.collector import Collector
 from minicontainerd.daemon.events import Exchange
+from minicontainerd.daemon.launcher import Launcher
 from minicontainerd.daemon.plugins import Context, Plugin
 from minicontainerd.daemon.services.containers import ContainersService
 from minicontainerd.daemon.services.content import ContentService
@@ -44,11 +45,11 @@ RUNTIME = "io.containerd.runtime.v2"
 GRPC = "io.containerd.grpc.v1"
 
 
-def builtin(address: str, *, debug: bool) -> list[Plugin]:
-    """Every plugin, in no particular order; *address* is the daemon's own socket."""
+def builtin(launcher: Launcher) -> list[Plugin]:
+    """Every plugin, in no particular order; *launcher* starts shims."""
 
     def tasks(context: Context) -> TaskManager:
-        return TaskManager(context.root, context.state, address, _exchange(context), debug=debug)
+        return TaskManager(context.root, context.state, launcher, _exchange(context))
 
     stored = (METADATA, EVENT, GC)
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import click
 import minicontainerd
 from minicontainerd.daemon import config as configuration
 from minicontainerd.daemon.config import Config
+from minicontainerd.daemon.launcher import find_binary
+from minicontainerd.daemon.zygote import Zygote
 from minicontainerd.errors import ContainerdError, InvalidArgument
 
 LEVELS = {
@@ -77,11 +80,21 @@ def run(config: Config) -> None:
     )
     for noisy in ("httpx", "httpcore", "grpc", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    from minicontainerd.daemon.server import serve  # after the flags are known to be right: it loads everything
-
     config.root, config.state = str(Path(config.root).absolute()), str(Path(config.state).absolute())
     config.grpc.address = str(Path(config.grpc.address.removeprefix("unix://")).absolute())
-    asyncio.run(serve(config))
+    with contextlib.closing(_start_zygote()) as zygote:
+        from minicontainerd.daemon.server import serve  # it loads everything, and the zygote does so at the same time
+
+        asyncio.run(serve(config, zygote))
+
+
+def _start_zygote() -> Zygote:
+    zygote = Zygote(find_binary(""))
+    try:
+        zygote.start()
+    except OSError as error:
+        logging.getLogger(__name__).warning("no zygote, so shims will be slow to start: %s", error)
+    return zygote
 
 
 def main() -> None:

@@ -25,9 +25,11 @@ from minicontainerd.api.ttrpc.server import Server as TtrpcServer
 from minicontainerd.daemon import builtin
 from minicontainerd.daemon.collector import Collector
 from minicontainerd.daemon.config import Config
+from minicontainerd.daemon.launcher import Launcher
 from minicontainerd.daemon.plugins import Context, Graph, Plugin
 from minicontainerd.daemon.services.events import EventsService
 from minicontainerd.daemon.task_manager import TaskManager
+from minicontainerd.daemon.zygote import Zygote
 from minicontainerd.errors import FailedPrecondition
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,8 @@ GRACE = 1.0
 """Seconds that running calls have when the daemon ends; a client that waits for a container has to call again."""
 
 
-async def serve(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(config: Config, zygote: Zygote | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; our shims are forked by *zygote*, if there is one.
 
     Raises:
         FailedPrecondition: another daemon uses the root or state folder.
@@ -45,7 +47,8 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         for folder in (config.root, config.state):
             stack.enter_context(lock(Path(folder)))
-        graph = build(config)
+        debug = config.debug.level in ("debug", "trace")
+        graph = build(config, Launcher(config.grpc.address, zygote, debug=debug))
         stack.callback(graph.close)
         tasks = _one(graph, builtin.RUNTIME, "task", TaskManager)
         await tasks.load()
@@ -59,10 +62,10 @@ async def serve(config: Config) -> None:
         await _until_signal()
 
 
-def build(config: Config) -> Graph:
+def build(config: Config, launcher: Launcher) -> Graph:
     """Make every plugin that *config* does not disable."""
     graph = Graph()
-    plugins = builtin.builtin(config.grpc.address, debug=config.debug.level in ("debug", "trace"))
+    plugins = builtin.builtin(launcher)
 
     def context(plugin: Plugin) -> Context:
         settings = config.plugins.get(plugin.uri, {})

@@ -1,11 +1,10 @@
 """One shim, as the daemon sees it: a process that was started once, and a ttrpc connection to it.
 
-A shim is a program like any other. It is run with its bundle as working directory and ``start`` as its last
-argument; it forks the process that stays, prints where that listens, and ends. From then on everything is said over
-ttrpc, in the Task service of version 2 or 3: the same seventeen methods under two names. ``delete`` as last argument
-cleans up after a shim that died.
+It is started by its program's ``start`` (launcher.py), which leaves it behind and prints where it listens. From then
+on everything is said over ttrpc, in the Task service of version 2 or 3: the same seventeen methods under two names.
+The program's ``delete`` cleans up after a shim that died.
 
-Nothing here knows whose shim it is: ``containerd-shim-runc-v2`` and ours are started the same way.
+Nothing here knows whose shim it is: ``containerd-shim-runc-v2`` and ours are asked the same way.
 Source: containerd@301026e core/runtime/v2/{binary,shim,shim_manager}.go, core/runtime/v2/README.md.
 """
 
@@ -15,9 +14,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
-import sys
-from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf.any_pb2 import Any
@@ -27,45 +23,11 @@ from minicontainerd.api.headers import NAMESPACE_TTRPC
 from minicontainerd.api.runtime.task.v3.shim_pb2 import DeleteResponse
 from minicontainerd.api.ttrpc.client import Client
 from minicontainerd.daemon.bundle import Bootstrap, Bundle, parse_bootstrap
-from minicontainerd.errors import InvalidArgument, NotFound, Unknown
+from minicontainerd.daemon.launcher import Launcher
+from minicontainerd.errors import NotFound, Unknown
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
-
-OURS = ("io.containerd.runc.v2", "io.containerd.mini.v2", "")
-"""Runtime names that mean our own shim; every other name means the program that containerd would look for."""
-
-
-def find_binary(runtime: str) -> str:
-    """The shim that a runtime's name stands for: ``io.containerd.kata.v2`` is ``containerd-shim-kata-v2``.
-
-    A path is taken as it is. A program is looked for in PATH and beside this interpreter.
-
-    Raises:
-        InvalidArgument: *runtime* is neither name nor path.
-        NotFound: there is no such program.
-    """
-    if runtime.startswith("/"):
-        if not os.access(runtime, os.X_OK):
-            raise NotFound(f"invalid custom binary path: {runtime}")
-        return runtime
-    if runtime in OURS:
-        name = "containerd-shim-mini-v2"
-    else:
-        parts = runtime.split(".")
-        if len(parts) < 2 or not all(parts):
-            raise InvalidArgument(
-                f"invalid runtime name {runtime}, correct runtime name should be either format like "
-                "`io.containerd.runc.v2` or a full path to the binary"
-            )
-        name = f"containerd-shim-{parts[-2]}-{parts[-1]}"
-    here = str(Path(sys.executable).parent)
-    found = shutil.which(name, path=os.pathsep.join([here, os.environ.get("PATH", os.defpath)]))
-    if found is None:
-        raise NotFound(
-            f'failed to resolve runtime path: runtime "{runtime}" binary not installed "{name}": file does not exist'
-        )
-    return found
 
 
 class Shim:
@@ -80,8 +42,8 @@ class Shim:
         self._service = f"containerd.task.v{bootstrap.version}.Task"
 
     @classmethod
-    async def start(cls, bundle: Bundle, binary: str, address: str, options: Any | None, *, debug: bool) -> Shim:
-        """Start the program *binary* for *bundle*; it will send its events to the daemon at *address*.
+    async def start(cls, bundle: Bundle, binary: str, launcher: Launcher, options: Any | None) -> Shim:
+        """Start the program *binary* for *bundle*; it will send its events to the daemon of *launcher*.
 
         Raises:
             Unknown: it failed; the message is what it printed.
@@ -90,7 +52,7 @@ class Shim:
         log_fifo = LogFifo(bundle)
         try:
             stdin = options.SerializeToString() if options is not None else b""
-            output = await _run(bundle, binary, address, ["start"], stdin, debug=debug)
+            output = await launcher.run(bundle, binary, ["start"], stdin)
             bootstrap = parse_bootstrap(output)
             client = await Client.connect(bootstrap.socket)
         except BaseException:
@@ -130,56 +92,17 @@ class Shim:
         self._log.close()
 
 
-async def delete_dead(bundle: Bundle, binary: str, address: str) -> DeleteResponse:
+async def delete_dead(bundle: Bundle, binary: str, launcher: Launcher) -> DeleteResponse:
     """Have the program *binary* clean up after its process that died; answers how the container ended.
 
     Raises:
         Unknown: it failed; the message is what it printed.
     """
-    output = await _run(bundle, binary, address, ["-bundle", str(bundle.path), "delete"], b"", debug=False)
+    output = await launcher.run(bundle, binary, ["-bundle", str(bundle.path), "delete"])
     try:
         return DeleteResponse.FromString(output)
     except DecodeError:
         raise Unknown(f"the shim printed {output[:200]!r} for delete") from None
-
-
-async def runtime_info(binary: str, options: bytes) -> bytes:
-    """What ``binary -info`` prints: a protobuf RuntimeInfo."""
-    process = await asyncio.create_subprocess_exec(
-        binary, "-info", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    output, errors = await process.communicate(options)
-    if process.returncode:
-        raise Unknown(errors.decode(errors="replace").strip() or f"{binary} -info: exit status {process.returncode}")
-    return output
-
-
-async def _run(bundle: Bundle, binary: str, address: str, action: list[str], stdin: bytes, *, debug: bool) -> bytes:
-    """Run *binary* as containerd does, and answer its standard output."""
-    flags = ["-namespace", bundle.namespace, "-address", address, "-publish-binary", sys.argv[0], "-id", bundle.id]
-    environment = {
-        **os.environ,
-        "TTRPC_ADDRESS": f"{address}.ttrpc",
-        "GRPC_ADDRESS": address,
-        "NAMESPACE": bundle.namespace,
-        "MAX_SHIM_VERSION": "3",
-    }
-    process = await asyncio.create_subprocess_exec(
-        binary,
-        *flags,
-        *(["-debug"] if debug else []),
-        *action,
-        cwd=bundle.path,
-        env=environment,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate(stdin)
-    if process.returncode:
-        said = (errors or output).decode(errors="replace").strip()
-        raise Unknown(f"{said}: exit status {process.returncode}" if said else f"exit status {process.returncode}")
-    return output
 
 
 class LogFifo:

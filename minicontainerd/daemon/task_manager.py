@@ -29,6 +29,7 @@ from minicontainerd.daemon import shim as shims
 from minicontainerd.daemon.blocking import call
 from minicontainerd.daemon.bundle import Bundle, find_all
 from minicontainerd.daemon.events import Exchange
+from minicontainerd.daemon.launcher import Launcher, find_binary
 from minicontainerd.daemon.shim import Shim
 from minicontainerd.errors import AlreadyExists, ContainerdError, NotFound
 
@@ -44,14 +45,13 @@ Key = tuple[str, str]
 
 
 class TaskManager:
-    """All tasks of all namespaces. *address* is the daemon's own, for the shims' events."""
+    """All tasks of all namespaces."""
 
-    def __init__(self, root: Path, state: Path, address: str, exchange: Exchange, *, debug: bool = False) -> None:
+    def __init__(self, root: Path, state: Path, launcher: Launcher, exchange: Exchange) -> None:
         self._root = root
         self._state = state
-        self._address = address
+        self._launcher = launcher
         self._exchange = exchange
-        self._debug = debug
         self._shims: dict[Key, Shim] = {}
         self._creating: set[Key] = set()
         self._watching: dict[Key, asyncio.Task[None]] = {}
@@ -87,7 +87,7 @@ class TaskManager:
         self._creating.add(key)
         bundle = Bundle.at(self._state, self._root, *key)
         try:
-            binary = shims.find_binary(runtime)
+            binary = find_binary(runtime)
             await call(bundle.create, spec)
             try:
                 return await self._start(bundle, binary, options, request)
@@ -99,7 +99,7 @@ class TaskManager:
 
     async def _start(self, bundle: Bundle, binary: str, options: Any | None, request: task.CreateTaskRequest) -> int:
         try:
-            shim = await Shim.start(bundle, binary, self._address, options, debug=self._debug)
+            shim = await Shim.start(bundle, binary, self._launcher, options)
         except ContainerdError as error:
             raise type(error)(f"failed to start shim: start failed: {error}") from error
         request.bundle = str(bundle.path)
@@ -108,7 +108,7 @@ class TaskManager:
         except BaseException as error:
             await self._end(shim)
             with contextlib.suppress(ContainerdError):  # what the shim itself could not undo, its binary can
-                await shims.delete_dead(bundle, binary, self._address)
+                await shims.delete_dead(bundle, binary, self._launcher)
             if isinstance(error, ContainerdError):
                 raise type(error)(f"failed to create shim task: {error}") from error
             raise
@@ -181,7 +181,7 @@ class TaskManager:
         pid, status, exited_at = 0, DEAD, timestamp.to_wire(timestamp.now())
         if remembered is not None:
             try:
-                ended = await shims.delete_dead(bundle, remembered[0], self._address)
+                ended = await shims.delete_dead(bundle, remembered[0], self._launcher)
                 pid, status, exited_at = ended.pid, ended.exit_status or DEAD, ended.exited_at
             except (ContainerdError, OSError) as error:
                 log.error("cannot clean up after the shim of %s/%s: %s", bundle.namespace, bundle.id, error)

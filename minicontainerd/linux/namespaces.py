@@ -53,7 +53,7 @@ FILES = {name: {"network": "net", "mount": "mnt"}.get(name, name) for name in FL
 """The name of each one's file in /proc/PID/ns."""
 
 ANY = CLONE(0)
-"""For setns with a namespace's own file: whichever kind it is."""
+"""No flag: for setns, whichever kind the file is; for a fork, none."""
 
 _libc_unshare = libc.unshare
 _libc_unshare.argtypes = [ctypes.c_int]

@@ -6,9 +6,11 @@ time, field 22 of /proc/PID/stat, in clock ticks since boot. A number and a star
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
+from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
 from .kernel_file import write_setting
@@ -18,6 +20,7 @@ from .tell import act
 _prctl = libc.prctl
 _prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
+PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_CHILD_SUBREAPER = 36
@@ -48,6 +51,18 @@ def set_no_new_privs() -> None:
 def set_dumpable(on: bool) -> None:
     """Off: no core dump, and only a privileged process may trace this one or open its /proc entries."""
     prctl(PR_SET_DUMPABLE, int(on), "prctl(PR_SET_DUMPABLE)")
+
+
+@contextlib.contextmanager
+def not_dumpable() -> Iterator[None]:
+    """Fork in this block, and the child is not dumpable from its first moment; it leaves the block as it is."""
+    parent, former = os.getpid(), _prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+    set_dumpable(False)
+    try:
+        yield
+    finally:
+        if os.getpid() == parent and former == 1:
+            set_dumpable(True)
 
 
 @act("PR_SET_KEEPCAPS(2const)")
@@ -89,6 +104,21 @@ def set_oom_score(adjustment: int) -> int:
         with open("/proc/self/oom_score_adj", encoding="ascii") as file:
             return int(file.read())
     return adjustment
+
+
+def set_command_line(words: list[str]) -> None:
+    """Show *words* as this process's command line, in ps(1), and the first one as its name.
+
+    The kernel reads a command line from where it put it when the program was started, and past that into the
+    environment behind it, if a longer text has been written over both. So the environment that the program was started
+    with is lost: whoever calls this must have set all of it anew, which moves it elsewhere.
+    """
+    with open("/proc/self/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()
+    start, end, end_of_environment = int(fields[45]), int(fields[46]), int(fields[48])
+    text = " ".join(words).encode(errors="surrogateescape")[: end_of_environment - start - 1]
+    ctypes.memmove(start, text.ljust(end - start, b"\0") + b"\0", max(len(text) + 1, end - start))
+    write_setting("/proc/self/comm", os.path.basename(words[0])[:15])
 
 
 @act("setdomainname(2)")

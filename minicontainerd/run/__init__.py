@@ -10,6 +10,7 @@ The path of ``create``, in the order to read it:
 main        the command line: the commands and their flags
 commands    each of them, as one call of what follows
 create      the parent's half: record, cgroup, fork, hooks, until the child waits at the FIFO
+birth       the fork between them, straight into place
 child       the child's half: namespaces, root, terminal, rights, execve. The heart of the room
 rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, what is hidden
 devices     the few nodes and links of /dev

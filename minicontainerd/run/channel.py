@@ -3,7 +3,8 @@
 A pipe opened with O_DIRECT keeps messages apart: one write is one read, up to 4096 bytes. Whoever reads nothing at
 all knows that the other side is gone. A message is a word, and sometimes a text after it::
 
-    child:   pid 4711     the process that will be the container's first
+    child:   inside       I am in all namespaces, and will be the container's process
+             pid 4711     that process is this child of mine
              map          I am in a new user namespace, write its mappings
              mounted      the mounts are there, the root is not changed yet: run the hooks
              done         all is ready

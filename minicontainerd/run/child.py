@@ -2,12 +2,12 @@
 
 ::
 
-    parent          the runtime, on the host
-      └ stage       joins the cgroup, enters the namespaces, forks once more, ends      stage()
-          └ init    builds its own world, drops its rights, executes the program        init(), joiner()
+    parent      the runtime, on the host
+      └ init    enters what namespaces it was not born in, builds its own world,        enter()
+                drops its rights, executes the program                                  init(), joiner()
 
-Two forks, because entering a pid namespace never changes the caller: only a child made afterwards is inside. The
-stage ends at once, so its child comes to the nearest subreaper: the shim, or the runtime itself in ``run``.
+Where it could not be born in its pid namespace (birth.py says when), there is a *stage* between the two: it does the
+entering, forks init inside and ends, because entering a pid namespace never changes the caller.
 
 Rules of this file. It imports nothing once it runs, for after ``pivot`` the files are no longer there. It never
 returns into the parent's code: it executes a program or leaves by ``os._exit``. It writes to no descriptor but the
@@ -51,14 +51,21 @@ class Plan(NamedTuple):
     preserved: int = 0  # descriptors after standard error that the program gets as well
     no_pivot: bool = False
     new_keyring: bool = True
-    cgroup_folders: tuple[str, ...] = ()  # the first that takes us
+    cgroup_folders: tuple[str, ...] = ()  # the first that takes us; none if we are there
+    born_in: namespaces.CLONE = namespaces.CLONE(0)  # those of ``create`` in which we are already
+    is_inside: bool = False  # in the container's pid namespace from birth
 
 
 def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
-    """The whole life of the stage, in the child that the parent forked. *joining*: into a container that is there."""
-    speak_as("stage")
+    """The whole life of the child that the parent forked. *joining*: into a container that is there."""
+    name = "process" if joining else "init"
+    speak_as(name if plan.is_inside else "stage")
     try:
-        stage(plan, channel)
+        enter(plan, channel)
+        if not plan.is_inside:
+            _fork_inside(channel)
+            speak_as(name)
+        channel.hear()  # the parent has written down who we are
         joiner(plan, channel) if joining else init(plan, channel)
     except BaseException as error:
         channel.say("error", sentence(error))
@@ -66,12 +73,10 @@ def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
         os._exit(1)
 
 
-def stage(plan: Plan, channel: Channel) -> None:
-    """Into the cgroup and the namespaces; returns in a second child, inside all of them."""
+def enter(plan: Plan, channel: Channel) -> None:
+    """Into the cgroup and the namespaces, as far as the child was not born in them."""
     _use_streams(plan.streams)
     _default_signals()
-    with step("close /proc/PID to the container's processes until execve", spec="PR_SET_DUMPABLE(2const)"):
-        process.set_dumpable(False)
     if plan.cgroup_folders:
         with step("into the container's cgroup", spec="runtime-spec config-linux.md#control-groups"):
             _join_cgroup(plan.cgroup_folders)
@@ -85,15 +90,19 @@ def stage(plan: Plan, channel: Channel) -> None:
             _ask(channel, "map")
             process.set_gid(0)
             process.set_uid(0)
-        if others := plan.create & ~namespaces.CLONE.NEWUSER:
+        if others := plan.create & ~plan.born_in & ~namespaces.CLONE.NEWUSER:
             namespaces.unshare(others)
+    if plan.is_inside:
+        channel.say("inside")
+
+
+def _fork_inside(channel: Channel) -> None:
+    """Return in a child, the first process in the pid namespace that was entered."""
     with step("fork again: only a child is in the new pid namespace", spec="pid_namespaces(7)"):
         child = process.fork()
     if child:
         channel.say("pid", str(child))  # as the host numbers it: the stage itself stayed outside
         os._exit(0)
-    speak_as("process" if plan.container.pid else "init")
-    channel.hear()  # the parent has written down who we are
 
 
 def init(plan: Plan, channel: Channel) -> NoReturn:

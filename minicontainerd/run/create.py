@@ -5,15 +5,15 @@
     parent                                    child
     record, exec.fifo, cgroup with limits
     open the namespaces to join, compile the filter
-    fork ──────────────────────────────────▶  into cgroup and namespaces; forks init
-    limits of init, its pid in the record ◀── pid
+    fork (birth.py) ───────────────────────▶  into cgroup and namespaces
+    limits of init, its pid in the record ◀── inside
     go ────────────────────────────────────▶  mounts, devices
     prestart and createRuntime hooks       ◀── mounted
     go ────────────────────────────────────▶  pivot, terminal, rights, filter
     pid file; the answer: created          ◀── done; waits at exec.fifo for ``start``
 
 Any process may call this: the command minirunc, or a shim that then is the container's parent. It must have one
-thread, and should be a subreaper (linux/process.py), for the stage between parent and init ends early.
+thread, and should be a subreaper (linux/process.py), for there may be a stage between parent and init that ends early.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound, Unknown
+from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
 from ..linux import namespaces, process, seccomp, terminal
-from ..linux.fork import fork_into
-from ..linux.kernel_file import write_setting
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import cgroups, channel, child, hooks, program, state
+from . import birth, cgroups, child, hooks, program, state
 from .explain import explained
 from .state import Container
 from .validate import load_config
 from .words import reason, told_as
 
 if TYPE_CHECKING:
-    from ..oci.runtime import IDMapping, Linux, Spec
+    from ..oci.runtime import Linux, Spec
 
 
 class Options(NamedTuple):
@@ -111,21 +109,22 @@ def _bring_up(container: Container, options: Options) -> Container:
     with contextlib.ExitStack() as held:
         plan = _plan(container, options, held)
         with step(
-            "fork a stage, born in the cgroup, to enter the namespaces", spec="runtime-spec runtime.md#lifecycle"
+            "fork a child into its cgroup and namespaces",
+            spec="runtime-spec runtime.md#lifecycle",
         ):
-            talk, stage = fork(plan, joining=False)
+            talk, forked = birth.fork(plan, joining=False)
         held.callback(talk.close)
-        pid = _stage_report(talk, stage, linux)
+        pid = birth.pid_of_init(talk, forked, linux)
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
         talk.say("go")
-        expect(talk, "mounted")
+        birth.expect(talk, "mounted")
         _run_hooks(container)
         talk.say("go")
-        expect(talk, "done")
+        birth.expect(talk, "done")
     container = container._replace(creating=False)
     container.save()
     return container
@@ -198,74 +197,6 @@ def connect(path: str) -> int:
         raise NotFound(f"console socket {path}: {reason(error)}") from error
 
 
-def fork(plan: child.Plan, *, joining: bool) -> tuple[channel.Channel, int]:
-    """Fork the stage; our side of the channel, and the stage's pid."""
-    ours, theirs = channel.pair()
-    try:
-        stage = fork_into(plan.cgroup_folders[0])
-        plan = plan._replace(cgroup_folders=())  # it is there already
-    except OSError:
-        stage = os.fork()  # an old kernel, or a group that takes no processes: the stage looks for one itself
-    if stage == 0:
-        ours.close()
-        child.run(plan, theirs, joining=joining)
-    theirs.close()
-    return ours, stage
-
-
-def _stage_report(talk: channel.Channel, stage: int, linux: Linux) -> int:
-    """The pid of init; on the way, write the mappings of a new user namespace, which only the outside may."""
-    try:
-        word, text = hear(talk)
-        if word == "map":
-            _write_mappings(stage, linux)
-            talk.say("go")
-            word, text = hear(talk)
-        if word != "pid":
-            raise Unknown(f"unable to start container process: the stage said {word!r}")
-        return int(text)
-    finally:
-        reap(stage)
-
-
-def _write_mappings(pid: int, linux: Linux) -> None:
-    def text(mappings: list[IDMapping]) -> str:
-        return "".join(f"{each['containerID']} {each['hostID']} {each['size']}\n" for each in mappings)
-
-    with step("user and group mappings", spec="runtime-spec config-linux.md#user-namespace-mappings"):
-        write_setting(f"/proc/{pid}/uid_map", text(linux.get("uidMappings") or []))
-        write_setting(f"/proc/{pid}/gid_map", text(linux.get("gidMappings") or []))
-
-
-def hear(talk: channel.Channel) -> tuple[str, str]:
-    """The child's next message.
-
-    Raises:
-        Unknown: it is an error, or the child is gone without one.
-    """
-    word, text = talk.hear()
-    if word == "error":
-        raise Unknown(f"unable to start container process: {text}")
-    if not word:
-        raise Unknown("unable to start container process: the child died without a word")
-    return word, text
-
-
-def expect(talk: channel.Channel, wanted: str) -> None:
-    """Hear *wanted* and nothing else."""
-    word, _ = hear(talk)
-    if word != wanted:
-        raise Unknown(f"unable to start container process: the child said {word!r} instead of {wanted!r}")
-
-
-def reap(pid: int) -> None:
-    """Wait for our child *pid*; somebody else who waits for all children may have been faster."""
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass
-
-
 def _run_hooks(container: Container) -> None:
     current = hooks.state_of(container, "creating", container.pid)
     with told_as("unable to start container process: error during container init"):
@@ -280,7 +211,7 @@ def undo(container: Container) -> None:
         if container.is_alive():
             os.kill(container.pid, 9)
         if container.pid:
-            reap(container.pid)
+            birth.reap(container.pid)
     with _forgiving():
         cgroups.remove(container.cgroup)
     remove_folder(container)

@@ -15,7 +15,7 @@ from ..errors import FailedPrecondition, Unknown
 from ..linux import cgroup, namespaces
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import child, create, program
+from . import birth, child, create, program
 from .explain import tells
 from .state import Container
 from .validate import check_process
@@ -42,14 +42,10 @@ def execute(container: Container, process: Process, options: create.Options, *, 
     create.check_terminal(bool(process.get("terminal")), options.console)
     with contextlib.ExitStack() as held:
         plan = _plan(container, process, options, held)
-        with step("fork a stage that joins the container", spec="runtime-spec runtime.md"):
-            talk, stage = create.fork(plan, joining=True)
+        with step("fork a child into the container", spec="runtime-spec runtime.md"):
+            talk, forked = birth.fork(plan, joining=True)
         held.callback(talk.close)
-        try:
-            _, text = create.hear(talk)
-        finally:
-            create.reap(stage)
-        pid = int(text)
+        pid = birth.pid_of_init(talk, forked, {})
         for problem in program.limit(pid, process.get("rlimits") or []):
             options.warn(problem)
         if options.pid_file:
@@ -57,7 +53,7 @@ def execute(container: Container, process: Process, options: create.Options, *, 
         talk.say("go")
         word, text = talk.hear()  # nothing, when execve has closed the channel
         if word:
-            create.reap(pid)
+            birth.reap(pid)
             raise Unknown(f"unable to start container process: {text}")
     return pid
 

@@ -16,9 +16,9 @@ from minicontainerd.daemon.bundle import Bootstrap, Bundle, find_all, parse_boot
 from minicontainerd.daemon.collector import Collector
 from minicontainerd.daemon.config import Config
 from minicontainerd.daemon.events import Exchange
+from minicontainerd.daemon.launcher import Launcher, find_binary
 from minicontainerd.daemon.plugins import Context, Graph, Plugin, Skip, ordered
 from minicontainerd.daemon.server import build, lock
-from minicontainerd.daemon.shim import find_binary
 from minicontainerd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from minicontainerd.store.gc import Node
 
@@ -60,7 +60,7 @@ def test_a_plugin_that_fails_takes_only_those_that_need_it_along(tmp_path: Path)
 def test_every_built_in_plugin_is_made(tmp_path: Path) -> None:
     async def check() -> None:
         config = Config(root=str(tmp_path / "root"), state=str(tmp_path / "state"))
-        graph = build(config)
+        graph = build(config, Launcher(config.grpc.address))
         assert [made.plugin.uri for made in graph.made if made.error] == []
         graph.close()
 

@@ -55,9 +55,9 @@ def test_the_shim_and_every_child_tell_their_part(daemon: Daemon, tmp_path: Path
     daemon.delete("e")
     daemon.delete()
     daemon.shut_down()
-    first = [("stage", "unshare"), ("init", "mount"), ("init", "pivot_root"), ("init", "capset"), ("init", "execute")]
+    first = [("shim", "fork_into"), ("init", "mount"), ("init", "pivot_root"), ("init", "capset"), ("init", "execute")]
     assert is_subsequence(first, calls(story))
-    assert is_subsequence([("stage", "setns"), ("process", "set_uid"), ("process", "execute")], calls(story))
+    assert is_subsequence([("process", "setns"), ("process", "set_uid"), ("process", "execute")], calls(story))
     assert is_subsequence([("shim", "create"), ("shim", "fork_into"), ("shim", "remove")], calls(story))
     told = [entry["step"] for entry in entries(story) if "step" in entry]
     assert "signal 9 to the container's first process" in told
@@ -75,10 +75,10 @@ def test_minirunc_tells_readers_and_programs(tmp_path: Path) -> None:
         subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, timeout=20, check=True)
     lines = (tmp_path / "story").read_text().splitlines()
     assert any(line.startswith("init    the rootfs becomes /") for line in lines)
-    assert any("unshare(flags=NEWNS|" in line for line in lines)
+    assert any("fork_into(" in line and "create=NEWNS|" in line for line in lines)
     found = entries(tmp_path / "story.jsonl")
     assert all(render(each).startswith(each["by"]) for each in found)
-    assert {each["by"] for each in found} == {"runtime", "stage", "init"}
+    assert {each["by"] for each in found} == {"runtime", "init"}
     specs = {each["spec"].partition("#")[0] for each in found if each.get("spec")}
     assert {"runtime-spec config.md", "runtime-spec config-linux.md", "runtime-spec runtime.md"} <= specs
 

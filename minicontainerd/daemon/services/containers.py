@@ -37,7 +37,7 @@ class ContainersService:
 
     async def get(self, request: GetContainerRequest, call: Call) -> GetContainerResponse:
         """One record."""
-        return GetContainerResponse(container=await blocking.call(self._containers.get, call.namespace, request.id))
+        return GetContainerResponse(container=self._containers.get(call.namespace, request.id))
 
     async def list(self, request: ListContainersRequest, call: Call) -> ListContainersResponse:
         """The records that match any filter."""

@@ -27,6 +27,9 @@ from minicontainerd.store.content import Content, NamespacedContent, Writer
 READ_CHUNK = 1 << 20
 """Bytes in one answer of Read; gRPC messages may have 16 MiB, and smaller ones let others in between."""
 
+SMALL = 1 << 16
+"""Bytes that are read in the loop: a manifest or a config, which takes less than to wake a thread."""
+
 LIST_BATCH = 100
 
 
@@ -43,7 +46,7 @@ class ContentService:
 
     async def info(self, request: api.InfoRequest, call: Call) -> api.InfoResponse:
         """Size, labels and times of a blob."""
-        return api.InfoResponse(info=await blocking.call(self._of(call).info, request.digest))
+        return api.InfoResponse(info=self._of(call).info(request.digest))
 
     async def update(self, request: api.UpdateRequest, call: Call) -> api.UpdateResponse:
         """Change labels of a blob."""
@@ -65,7 +68,7 @@ class ContentService:
 
     async def read(self, request: api.ReadContentRequest, call: Call) -> AsyncIterator[api.ReadContentResponse]:
         """A part of a blob, in chunks."""
-        file = await blocking.call(self._of(call).open, request.digest)
+        file = self._of(call).open(request.digest)
         with file:
             end = file.seek(0, 2)
             offset = max(request.offset, 0)
@@ -75,7 +78,8 @@ class ContentService:
                 end = min(end, offset + request.size)
             file.seek(offset)
             while offset < end:
-                data = await blocking.call(file.read, min(READ_CHUNK, end - offset))
+                length = min(READ_CHUNK, end - offset)
+                data = file.read(length) if length <= SMALL else await blocking.call(file.read, length)
                 if not data:
                     raise NotFound(f"content {request.digest} was cut short at {offset}")
                 yield api.ReadContentResponse(offset=offset, data=data)
@@ -84,7 +88,7 @@ class ContentService:
     async def status(self, request: api.StatusRequest, call: Call) -> api.StatusResponse:
         """How far one ingest is."""
         try:
-            return api.StatusResponse(status=await blocking.call(self._of(call).status, request.ref))
+            return api.StatusResponse(status=self._of(call).status(request.ref))
         except NotFound as error:
             raise NotFound(f'could not get status for ref "{request.ref}": {error}') from None
 

@@ -33,7 +33,7 @@ class ImagesService:
 
     async def get(self, request: GetImageRequest, call: Call) -> GetImageResponse:
         """One image."""
-        return GetImageResponse(image=await blocking.call(self._images.get, call.namespace, request.name))
+        return GetImageResponse(image=self._images.get(call.namespace, request.name))
 
     async def list(self, request: ListImagesRequest, call: Call) -> ListImagesResponse:
         """The images that match any filter."""

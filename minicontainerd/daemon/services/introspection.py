@@ -22,7 +22,7 @@ from minicontainerd.api.services.introspection.v1.introspection_pb2 import (
 )
 from minicontainerd.api.types.introspection_pb2 import RuntimeInfo, RuntimeRequest
 from minicontainerd.api.types.platform_pb2 import Platform
-from minicontainerd.daemon import shim
+from minicontainerd.daemon import launcher
 from minicontainerd.daemon.plugins import Graph, Made, Skip
 from minicontainerd.errors import NotFound, Unimplemented, Unknown
 from minicontainerd.oci import platform
@@ -58,8 +58,8 @@ class IntrospectionService:
         if request.type != "io.containerd.runtime.v2":
             raise Unimplemented(f"plugin {request.type}.{request.id} has nothing to tell")
         asked = typeurl.unpack(request.options, RuntimeRequest)
-        binary = shim.find_binary(asked.runtime_path)
-        info = RuntimeInfo.FromString(await shim.runtime_info(binary, asked.options.SerializeToString()))
+        binary = launcher.find_binary(asked.runtime_path)
+        info = RuntimeInfo.FromString(await launcher.runtime_info(binary, asked.options.SerializeToString()))
         return PluginInfoResponse(plugin=_to_wire(made), extra=typeurl.pack(info))
 
 

@@ -31,7 +31,7 @@ class NamespacesService:
 
     async def get(self, request: GetNamespaceRequest, call: Call) -> GetNamespaceResponse:
         """The labels of one."""
-        return GetNamespaceResponse(namespace=await blocking.call(self._namespaces.get, request.name))
+        return GetNamespaceResponse(namespace=self._namespaces.get(request.name))
 
     async def list(self, request: ListNamespacesRequest, call: Call) -> ListNamespacesResponse:
         """All of them."""

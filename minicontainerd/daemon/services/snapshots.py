@@ -64,7 +64,7 @@ class SnapshotsService:
 
     async def mounts(self, request: api.MountsRequest, call: Call) -> api.MountsResponse:
         """The mounts of an active snapshot again."""
-        mounts = await blocking.call(self._of(request.snapshotter, call).mounts, request.key)
+        mounts = self._of(request.snapshotter, call).mounts(request.key)
         return api.MountsResponse(mounts=mount_messages.to_wire(mounts))
 
     async def commit(self, request: api.CommitSnapshotRequest, call: Call) -> Empty:
@@ -83,7 +83,7 @@ class SnapshotsService:
 
     async def stat(self, request: api.StatSnapshotRequest, call: Call) -> api.StatSnapshotResponse:
         """What is known of one."""
-        info = await blocking.call(self._of(request.snapshotter, call).stat, request.key)
+        info = self._of(request.snapshotter, call).stat(request.key)
         return api.StatSnapshotResponse(info=_info_to_wire(info))
 
     async def update(self, request: api.UpdateSnapshotRequest, call: Call) -> api.UpdateSnapshotResponse:

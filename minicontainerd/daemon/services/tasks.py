@@ -18,7 +18,6 @@ from minicontainerd.api.services.containers.v1.containers_pb2 import Container
 from minicontainerd.api.services.tasks.v1 import tasks_pb2 as api
 from minicontainerd.api.types.metrics_pb2 import Metric
 from minicontainerd.api.types.task.task_pb2 import Process
-from minicontainerd.daemon import blocking
 from minicontainerd.daemon.shim import Shim
 from minicontainerd.daemon.task_manager import TaskManager
 from minicontainerd.errors import ContainerdError, InvalidArgument, NotFound
@@ -34,23 +33,23 @@ class TasksService:
         self._containers = containers
         self._tasks = tasks
 
-    async def _container(self, id: str, call: Call) -> Container:
-        return await blocking.call(self._containers.get, call.namespace, id)
+    def _container(self, id: str, call: Call) -> Container:
+        return self._containers.get(call.namespace, id)
 
-    async def _shim(self, id: str, call: Call) -> Shim:
-        await self._container(id, call)
+    def _shim(self, id: str, call: Call) -> Shim:
+        self._container(id, call)
         return self._tasks.get(call.namespace, id)
 
     async def _process(self, id: str, exec_id: str, call: Call) -> Shim:
         """The shim of a process, which must exist."""
-        shim = await self._shim(id, call)
+        shim = self._shim(id, call)
         if exec_id:
             await _state(shim, exec_id)
         return shim
 
     async def create(self, request: api.CreateTaskRequest, call: Call) -> api.CreateTaskResponse:
         """Start the shim and create the container's process; it waits."""
-        container = await self._container(request.container_id, call)
+        container = self._container(request.container_id, call)
         runtime = container.runtime
         asked = shim_api.CreateTaskRequest(
             id=request.container_id,
@@ -77,7 +76,7 @@ class TasksService:
 
     async def delete(self, request: api.DeleteTaskRequest, call: Call) -> api.DeleteResponse:
         """Remove a task that has stopped, and its shim."""
-        await self._container(request.container_id, call)
+        self._container(request.container_id, call)
         ended = await self._tasks.delete(call.namespace, request.container_id)
         return api.DeleteResponse(exit_status=ended.exit_status, exited_at=ended.exited_at, pid=ended.pid)
 
@@ -92,7 +91,7 @@ class TasksService:
 
     async def get(self, request: api.GetRequest, call: Call) -> api.GetResponse:
         """What a task is doing now."""
-        shim = await self._shim(request.container_id, call)
+        shim = self._shim(request.container_id, call)
         return api.GetResponse(process=await _state(shim, request.exec_id))
 
     async def list(self, request: api.ListTasksRequest, call: Call) -> api.ListTasksResponse:
@@ -117,7 +116,7 @@ class TasksService:
         """Add a process; Start runs it."""
         if not request.exec_id:
             raise InvalidArgument("exec id cannot be empty")
-        shim = await self._shim(request.container_id, call)
+        shim = self._shim(request.container_id, call)
         try:
             headers.identifier(request.exec_id)
         except InvalidArgument as error:
@@ -149,23 +148,23 @@ class TasksService:
 
     async def pause(self, request: api.PauseTaskRequest, call: Call) -> Empty:
         """Freeze the container."""
-        shim = await self._shim(request.container_id, call)
+        shim = self._shim(request.container_id, call)
         return await shim.call("Pause", shim_api.PauseRequest(id=request.container_id), Empty)
 
     async def resume(self, request: api.ResumeTaskRequest, call: Call) -> Empty:
         """Thaw it."""
-        shim = await self._shim(request.container_id, call)
+        shim = self._shim(request.container_id, call)
         return await shim.call("Resume", shim_api.ResumeRequest(id=request.container_id), Empty)
 
     async def list_pids(self, request: api.ListPidsRequest, call: Call) -> api.ListPidsResponse:
         """Every process in the container, as the host numbers them."""
-        shim = await self._shim(request.container_id, call)
+        shim = self._shim(request.container_id, call)
         found = await shim.call("Pids", shim_api.PidsRequest(id=request.container_id), shim_api.PidsResponse)
         return api.ListPidsResponse(processes=found.processes)
 
     async def update(self, request: api.UpdateTaskRequest, call: Call) -> Empty:
         """Change the resource limits of the running container."""
-        shim = await self._shim(request.container_id, call)
+        shim = self._shim(request.container_id, call)
         asked = shim_api.UpdateTaskRequest(
             id=request.container_id, resources=request.resources, annotations=request.annotations
         )

@@ -16,8 +16,8 @@ from .cleanup import unmount_rootfs
 _KILLED = 128 + 9
 
 
-def delete(namespace: str, bundle: str, id: str) -> int:
-    """Remove what is left of container *id*; on standard output, a DeleteResponse as if it had been killed."""
+def delete(namespace: str, bundle: str, id: str) -> bytes:
+    """Remove what is left of container *id*; a DeleteResponse, as if it had been killed."""
     bundle = os.path.join(os.path.dirname(os.path.realpath(bundle)), id)
     try:
         chosen(bundle, namespace).delete(id, force=True)
@@ -28,20 +28,16 @@ def delete(namespace: str, bundle: str, id: str) -> int:
     moment = Timestamp()
     moment.FromNanoseconds(time.time_ns())
     answer = DeleteResponse(pid=_pid(bundle), exit_status=_KILLED, exited_at=moment)
-    sys.stdout.buffer.write(answer.SerializeToString())
-    sys.stdout.buffer.flush()
-    return 0
+    return answer.SerializeToString()
 
 
-def inform(name: str, release: str) -> int:
-    """A RuntimeInfo on standard output; the options on standard input make no difference to it."""
+def inform(name: str, release: str) -> bytes:
+    """A RuntimeInfo; the options on standard input make no difference to it."""
     from ...api.types.introspection_pb2 import RuntimeInfo
 
     info = RuntimeInfo(name=name)
     info.version.version = release
-    sys.stdout.buffer.write(info.SerializeToString())
-    sys.stdout.buffer.flush()
-    return 0
+    return info.SerializeToString()
 
 
 def _pid(bundle: str) -> int:

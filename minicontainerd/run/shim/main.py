@@ -6,12 +6,15 @@
         leave a server behind, print where it listens, end; the working directory is the bundle
     ... [-bundle PATH] delete
         the server is dead: kill and remove what is left of the container, print a DeleteResponse
+    zygote
+        do these commands for whoever is at the other end of standard input, a socket
     -v, -info
         say what this is
 
 ``start`` forks instead of starting a second Python: the listening socket is ready before the daemon hears of it, so
 the child may take its time to import the rest while the daemon connects. Containers of one pod share a shim: the
-address is made from the pod's id, and if somebody answers there already, that address is the answer.
+address is made from the pod's id, and if somebody answers there already, that address is the answer. Our own daemon
+keeps a *zygote*, which does the same commands without starting a Python at all (zygote.py).
 
 How to answer depends on who asks. A 1.6 daemon reads an address; a 2.x daemon reads JSON with a version, and lets
 itself be known by $MAX_SHIM_VERSION or by a BootstrapParams message on our standard input.
@@ -29,9 +32,10 @@ import signal
 import socket
 import sys
 import time
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
 
-from ...errors import ContainerdError
+from ...errors import ContainerdError, InvalidArgument
 from ...linux import process
 from .. import shelter
 from ..flags import SWITCH, VALUE, Flags, parse
@@ -48,56 +52,84 @@ _GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
 """Annotations whose value containers share that share a shim; the first that is there counts."""
 
 
+class Server(NamedTuple):
+    """A server still to be: its *listener* at *path*, whose containers it will have, where its events go."""
+
+    listener: socket.socket
+    path: str
+    namespace: str
+    events: str
+
+
 def main() -> NoReturn:
     """Do what the command line says; the status for the daemon."""
+    status = 0
     try:
-        flags, words = parse(sys.argv[1:], _FLAGS, {})
-        if words == ["start"]:
+        if sys.argv[1:] == ["zygote"] or sys.argv[-1:] == ["start"]:
             shelter.enter()
-        status = _command(flags, words)
+        if sys.argv[1:] == ["zygote"]:
+            from .zygote import serve_forks
+
+            serve_forks()
+        else:
+            output, server = carry_out(sys.argv[1:], _standard_input)
+            if server is not None and os.fork() == 0:
+                stay(server)
+            sys.stdout.buffer.write(output)
+            sys.stdout.buffer.flush()
     except (ContainerdError, OSError, ValueError) as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         status = 1
-    sys.stdout.flush()
     os._exit(status)
 
 
-def _command(flags: Flags, words: list[str]) -> int:
+def carry_out(arguments: list[str], given: Callable[[], bytes]) -> tuple[bytes, Server | None]:
+    """Do what *arguments* say, with *given* as standard input: what is to be printed, and who is to :func:`stay`.
+
+    Raises:
+        InvalidArgument: the arguments are no command.
+        ContainerdError, OSError: it failed; the words are for the daemon.
+    """
+    flags, words = parse(arguments, _FLAGS, {})
     if flags.on("v"):
-        print(f"{NAME}:\n  Version:  {RELEASE}")
-        return 0
+        return f"{NAME}:\n  Version:  {RELEASE}\n".encode(), None
     if flags.on("info"):
         from .inform import inform
 
-        return inform(NAME, RELEASE)
+        return inform(NAME, RELEASE), None
     if words == ["start"]:
-        return start(flags)
+        return start(flags, given())
     if words == ["delete"]:
         from .inform import delete
 
-        return delete(flags.value("namespace"), flags.value("bundle") or os.getcwd(), flags.value("id"))
-    print(f"{NAME}: a shim is started by containerd; the commands are start and delete", file=sys.stderr)
-    return 1
+        return delete(flags.value("namespace"), flags.value("bundle") or os.getcwd(), flags.value("id")), None
+    raise InvalidArgument("a shim is started by containerd; the commands are start and delete")
 
 
-def start(flags: Flags) -> int:
-    """Bind the socket, leave a server behind, print the address."""
+def _standard_input() -> bytes:
+    return b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
+
+
+def start(flags: Flags, params: bytes) -> tuple[bytes, Server | None]:
+    """Bind the socket; the address to print, and the server, unless one of the same group is there already."""
     id, namespace = flags.value("id"), flags.value("namespace")
-    params = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     path = socket_path(
         flags.value("address"), namespace, _group(os.getcwd()) or id, flags.value("socket-dir") or SOCKETS
     )
-    listener = _bind(path)
-    if listener is not None:
-        child = os.fork()
-        if child == 0:
-            _serve_detached(listener, path, namespace, _events_address(params, id))
-        listener.close()
     address = f"unix://{path}"
-    with open("address", "w", encoding="utf-8") as file:
-        file.write(address)
-    print(_answer(address, is_second_generation(params, id)), end="", flush=True)
-    return 0
+    answer = _answer(address, is_second_generation(params, id)).encode()
+    listener = _bind(path)
+    try:
+        # Before anybody is told: a daemon that dies now leaves a bundle that says where we are.
+        with open("address", "w", encoding="utf-8") as file:
+            file.write(address)
+    except OSError:
+        if listener is not None:
+            os.unlink(path)
+        raise
+    if listener is None:
+        return answer, None
+    return answer, Server(listener, path, namespace, _events_address(params, id))
 
 
 def socket_path(address: str, namespace: str, id: str, folder: str = SOCKETS) -> str:
@@ -152,7 +184,7 @@ def _events_address(params: bytes, id: str) -> str:
     return BootstrapParams.FromString(params).containerd_ttrpc_address
 
 
-def _serve_detached(listener: socket.socket, path: str, namespace: str, events: str) -> NoReturn:
+def stay(server: Server) -> NoReturn:
     """The server's whole life, in a session of its own: whatever happens to the daemon does not happen to it."""
     status = 1
     try:
@@ -162,7 +194,7 @@ def _serve_detached(listener: socket.socket, path: str, namespace: str, events: 
             signal.signal(number, signal.SIG_IGN)  # as containerd's shim: only Shutdown, or SIGKILL, ends it
         process.set_child_subreaper()
         _spare_from_oom()
-        serve(listener, namespace, events)
+        serve(server.listener, server.namespace, server.events)
         status = 0
     except BaseException as error:
         import traceback
@@ -171,7 +203,7 @@ def _serve_detached(listener: socket.socket, path: str, namespace: str, events: 
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            os.unlink(server.path)
         os._exit(status)
 
 
