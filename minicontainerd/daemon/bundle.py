@@ -8,9 +8,11 @@
         work               a link to root/io.containerd.runtime.v2.task/<namespace>/<id>, which survives a reboot
         log                a FIFO: what the shim logs
         shim-binary-path   which shim, for the daemon that comes back
+        address            where it listens, which the shim itself writes before it says so
         bootstrap.json     how to reach it: address, protocol, version
 
-A bundle goes in two steps, a rename to ``.<id>`` and then the removal, so that no half of one is ever found.
+A bundle goes in two steps, a rename to ``.<id>`` and then the removal, so that no half of one is ever found. Of one
+that was only half made there is no shim yet, or one without a container: either goes when the next daemon comes.
 Source: containerd@301026e core/runtime/v2/{bundle,binary,shim}.go.
 """
 
@@ -18,14 +20,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from minicontainerd.api import headers
 from minicontainerd.errors import AlreadyExists, InvalidArgument
+from minicontainerd.linux import disk
 from minicontainerd.linux.mount import MNT
 from minicontainerd.linux.mount_list import unmount_all
 
@@ -95,52 +96,65 @@ class Bundle:
         Raises:
             AlreadyExists: the bundle is there.
         """
-        self.path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        disk.ensure_directory(self.path.parent, 0o711)
         try:
-            self.path.mkdir(mode=0o700)
+            disk.make_directory(self.path, 0o700)
         except FileExistsError:
             raise AlreadyExists(f"bundle {self.path}") from None
-        (self.path / "rootfs").mkdir(mode=0o711)
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir(mode=0o711, parents=True)
-        (self.path / "work").symlink_to(self.work)
-        (self.path / "config.json").write_bytes(spec)
-        os.mkfifo(self.path / "log", 0o700)
+        disk.make_directory(self.path / "rootfs", 0o711)
+        disk.remove_tree(self.work)
+        disk.ensure_directory(self.work, 0o711)
+        disk.symlink(self.work, self.path / "work")
+        disk.write_file(self.path / "config.json", spec)
+        disk.make_fifo(self.path / "log", 0o700)
 
     def delete(self) -> None:
         """Unmount what is mounted inside, and remove everything; a bundle that is gone is no error."""
         unmount_all(str(self.path / "rootfs"), MNT.DETACH | MNT.NOFOLLOW)
         for folder in (self.path, self.work):
             hidden = folder.with_name(f".{folder.name}")
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(hidden)
-            shutil.rmtree(hidden, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                disk.remove_tree(hidden)  # what a crash left of an earlier one
+                disk.rename(folder, hidden)
+                disk.remove_tree(hidden)
 
-    def remember(self, binary: str, bootstrap: Bootstrap) -> None:
-        """Write down which shim this is and how to reach it."""
-        (self.path / "shim-binary-path").write_text(binary)
-        fields = {"version": bootstrap.version, "address": bootstrap.address, "protocol": bootstrap.protocol}
-        whole = self.path / "bootstrap.json"
-        draft = whole.with_suffix(".tmp")
-        draft.write_text(json.dumps(fields))
-        draft.rename(whole)
-
-    def recall(self) -> tuple[str, Bootstrap] | None:
-        """What :meth:`remember` wrote, or None for a bundle whose shim never came up."""
+    @property
+    def binary(self) -> str:
+        """The program of its shim; empty if none was started yet."""
         try:
-            return (self.path / "shim-binary-path").read_text(), parse_bootstrap(
-                (self.path / "bootstrap.json").read_bytes()
-            )
-        except (FileNotFoundError, InvalidArgument):
-            return None
+            return (self.path / "shim-binary-path").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def choose(self, binary: str) -> None:
+        """Write down which program is about to be started."""
+        disk.write_file(self.path / "shim-binary-path", binary.encode())
+
+    def remember(self, bootstrap: Bootstrap) -> None:
+        """Write down how to reach the shim."""
+        fields = {"version": bootstrap.version, "address": bootstrap.address, "protocol": bootstrap.protocol}
+        draft, whole = self.path / "bootstrap.tmp", self.path / "bootstrap.json"
+        disk.write_file(draft, json.dumps(fields).encode())
+        disk.rename(draft, whole)
+
+    def recall(self) -> Bootstrap | None:
+        """What :meth:`remember` wrote, or at least what the shim wrote; None if no shim was ever there."""
+        for name in ("bootstrap.json", "address"):
+            with contextlib.suppress(FileNotFoundError, InvalidArgument):
+                return parse_bootstrap((self.path / name).read_bytes())
+        return None
 
 
 def find_all(state: Path, root: Path) -> Iterator[Bundle]:
     """Every bundle on disk; what a removal left half done is removed."""
-    for namespace in sorted((state / RUNTIME_FOLDER).glob("*")):
-        for folder in sorted(namespace.iterdir()):
+    for top in (state, root):
+        for folder in sorted((top / RUNTIME_FOLDER).glob("*/*")):
             if folder.name.startswith("."):
-                shutil.rmtree(folder, ignore_errors=True)
+                disk.remove_tree(folder)
                 continue
             with contextlib.suppress(InvalidArgument):
-                yield Bundle.at(state, root, namespace.name, folder.name)
+                bundle = Bundle.at(state, root, folder.parent.name, folder.name)
+                if top is state:
+                    yield bundle
+                elif not bundle.path.exists():
+                    disk.remove_tree(folder)  # the other half of a bundle that was lost, to a reboot for one

@@ -17,25 +17,28 @@ import os
 from typing import TypeVar
 
 from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 
 from minicontainerd.api.headers import NAMESPACE_TTRPC
-from minicontainerd.api.runtime.task.v3.shim_pb2 import DeleteResponse
+from minicontainerd.api.runtime.task.v3.shim_pb2 import DeleteResponse, ShutdownRequest
 from minicontainerd.api.ttrpc.client import Client
 from minicontainerd.daemon.bundle import Bootstrap, Bundle, parse_bootstrap
 from minicontainerd.daemon.launcher import Launcher
-from minicontainerd.errors import NotFound, Unknown
+from minicontainerd.errors import ContainerdError, NotFound, Unknown
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
+
+ANSWER_SECONDS = 5.0
+"""How long a shim may take to say that it is there, or that it leaves."""
 
 
 class Shim:
     """A shim that is up; :meth:`start` and :meth:`reattach` make one."""
 
-    def __init__(self, bundle: Bundle, binary: str, bootstrap: Bootstrap, client: Client, log_fifo: LogFifo) -> None:
+    def __init__(self, bundle: Bundle, bootstrap: Bootstrap, client: Client, log_fifo: LogFifo) -> None:
         self.bundle = bundle
-        self.binary = binary
         self.bootstrap = bootstrap
         self.client = client
         self._log = log_fifo
@@ -51,6 +54,7 @@ class Shim:
         """
         log_fifo = LogFifo(bundle)
         try:
+            bundle.choose(binary)
             stdin = options.SerializeToString() if options is not None else b""
             output = await launcher.run(bundle, binary, ["start"], stdin)
             bootstrap = parse_bootstrap(output)
@@ -58,8 +62,13 @@ class Shim:
         except BaseException:
             log_fifo.close()
             raise
-        bundle.remember(binary, bootstrap)
-        return cls(bundle, binary, bootstrap, client, log_fifo)
+        shim = cls(bundle, bootstrap, client, log_fifo)
+        try:
+            bundle.remember(bootstrap)
+        except OSError:
+            await shim.end()
+            raise
+        return shim
 
     @classmethod
     async def reattach(cls, bundle: Bundle) -> Shim:
@@ -69,12 +78,11 @@ class Shim:
             NotFound: the bundle does not say how; its shim never came up.
             Unavailable: nobody listens there any more.
         """
-        remembered = bundle.recall()
-        if remembered is None:
+        bootstrap = bundle.recall()
+        if bootstrap is None:
             raise NotFound(f"bootstrap of {bundle.namespace}/{bundle.id}")
-        binary, bootstrap = remembered
         client = await Client.connect(bootstrap.socket)
-        return cls(bundle, binary, bootstrap, client, LogFifo(bundle))
+        return cls(bundle, bootstrap, client, LogFifo(bundle))
 
     async def call(self, method: str, request: Message, kind: type[M], timeout: float | None = None) -> M:
         """Call *method* of its Task service.
@@ -86,19 +94,25 @@ class Shim:
         metadata = {NAMESPACE_TTRPC: self.bundle.namespace}
         return await self.client.call(self._service, method, request, kind, metadata, timeout)
 
+    async def end(self) -> None:
+        """Ask it to leave, which it does if it has no container; it closes the connection, often before it answers."""
+        with contextlib.suppress(ContainerdError):
+            await self.call("Shutdown", ShutdownRequest(id=self.bundle.id), Empty, timeout=ANSWER_SECONDS)
+        await self.close()
+
     async def close(self) -> None:
         """Let go of the connection; the shim goes on."""
         await self.client.close()
         self._log.close()
 
 
-async def delete_dead(bundle: Bundle, binary: str, launcher: Launcher) -> DeleteResponse:
-    """Have the program *binary* clean up after its process that died; answers how the container ended.
+async def delete_dead(bundle: Bundle, launcher: Launcher) -> DeleteResponse:
+    """Have the shim's program clean up after its process that died; answers how the container ended.
 
     Raises:
         Unknown: it failed; the message is what it printed.
     """
-    output = await launcher.run(bundle, binary, ["-bundle", str(bundle.path), "delete"])
+    output = await launcher.run(bundle, bundle.binary, ["-bundle", str(bundle.path), "delete"])
     try:
         return DeleteResponse.FromString(output)
     except DecodeError:

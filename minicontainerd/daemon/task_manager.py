@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.any_pb2 import Any
-from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from minicontainerd.api import timestamp
 from minicontainerd.api.events.task_pb2 import TaskDelete, TaskExit
@@ -37,9 +37,6 @@ log = logging.getLogger(__name__)
 
 DEAD = 137
 """The exit status of a container whose shim died: nobody knows better."""
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds that a shim has to answer a daemon that comes back."""
 
 Key = tuple[str, str]
 
@@ -106,9 +103,9 @@ class TaskManager:
         try:
             created = await shim.call("Create", request, task.CreateTaskResponse)
         except BaseException as error:
-            await self._end(shim)
+            await shim.end()
             with contextlib.suppress(ContainerdError):  # what the shim itself could not undo, its binary can
-                await shims.delete_dead(bundle, binary, self._launcher)
+                await shims.delete_dead(bundle, self._launcher)
             if isinstance(error, ContainerdError):
                 raise type(error)(f"failed to create shim task: {error}") from error
             raise
@@ -125,7 +122,7 @@ class TaskManager:
         shim = self.get(namespace, id)
         ended = await shim.call("Delete", task.DeleteRequest(id=id), task.DeleteResponse)
         self._remove(shim)
-        await self._end(shim)
+        await shim.end()
         await call(shim.bundle.delete)
         return ended
 
@@ -133,14 +130,28 @@ class TaskManager:
         """Find again the shims that an earlier daemon started, and clean up after those that are gone."""
         for bundle in await call(lambda: list(find_all(self._state, self._root))):
             try:
-                shim = await Shim.reattach(bundle)
-                request = task.ConnectRequest(id=bundle.id)
-                await shim.call("Connect", request, task.ConnectResponse, timeout=CONNECT_TIMEOUT)
+                self._add(await self._find(bundle))
             except (ContainerdError, OSError) as error:
                 log.warning("task %s/%s has no shim any more: %s", bundle.namespace, bundle.id, error)
                 await self._clean_up(bundle)
-            else:
-                self._add(shim)
+
+    async def _find(self, bundle: Bundle) -> Shim:
+        """The shim of *bundle*, if it lives and has the container.
+
+        Raises:
+            NotFound: it has not; the daemon died before it could say ``Create``. The shim is gone now.
+            Unavailable: nobody answers.
+        """
+        shim = await Shim.reattach(bundle)
+        request = task.ConnectRequest(id=bundle.id)
+        try:
+            answer = await shim.call("Connect", request, task.ConnectResponse, timeout=shims.ANSWER_SECONDS)
+            if not answer.task_pid:
+                raise NotFound("its shim has no container")
+        except BaseException:
+            await shim.end()
+            raise
+        return shim
 
     async def disconnect(self) -> None:
         """Let go of every shim; they and their containers go on."""
@@ -161,12 +172,6 @@ class TaskManager:
         if watching is not None and watching is not asyncio.current_task():
             watching.cancel()
 
-    async def _end(self, shim: Shim) -> None:
-        """Ask a shim to leave; it closes the connection as it goes, often before it has answered."""
-        with contextlib.suppress(ContainerdError):
-            await shim.call("Shutdown", task.ShutdownRequest(id=shim.bundle.id), Empty, timeout=CONNECT_TIMEOUT)
-        await shim.close()
-
     async def _watch(self, shim: Shim) -> None:
         """Wait for a shim to die while its task is still here."""
         await shim.client.closed.wait()
@@ -176,16 +181,19 @@ class TaskManager:
         await self._clean_up(shim.bundle)
 
     async def _clean_up(self, bundle: Bundle) -> None:
-        """What a shim that died can no longer do: end the container, say so, remove the bundle."""
-        remembered = bundle.recall()
+        """What a shim that died can no longer do: end the container, remove the bundle, say so."""
         pid, status, exited_at = 0, DEAD, timestamp.to_wire(timestamp.now())
-        if remembered is not None:
+        if bundle.binary:
             try:
-                ended = await shims.delete_dead(bundle, remembered[0], self._launcher)
+                ended = await shims.delete_dead(bundle, self._launcher)
                 pid, status, exited_at = ended.pid, ended.exit_status or DEAD, ended.exited_at
             except (ContainerdError, OSError) as error:
                 log.error("cannot clean up after the shim of %s/%s: %s", bundle.namespace, bundle.id, error)
         await call(bundle.delete)
+        if pid:
+            self._tell_end(bundle, pid, status, exited_at)
+
+    def _tell_end(self, bundle: Bundle, pid: int, status: int, exited_at: Timestamp) -> None:
         self._exchange.publish(
             bundle.namespace,
             "/tasks/exit",

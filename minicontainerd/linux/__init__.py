@@ -19,6 +19,8 @@ cgroup        version 2, as files; kernel_file writes a setting
 terminal      pseudo-terminals, and a descriptor sent to another process
 signals       names and numbers
 loopback      ``lo``, up
-files         folders and files that survive a crash
+files         one entry of a directory that somebody else has a say in
+disk          folders and files that survive a crash
+faults        a crash or an error at the n-th of all these acts, for tests
 ============= ==========================================================================================
 """

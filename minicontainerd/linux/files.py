@@ -284,13 +284,3 @@ def syncfs(descriptor: int) -> None:
     """Write everything of the file system that *descriptor* is on to its disk."""
     if libc.syncfs(descriptor) == -1:
         raise os_error("syncfs(2)")
-
-
-@act("fsync(2)")
-def sync_directory(path: str) -> None:
-    """Make the names in the directory *path* survive a crash: fsync(2) on the directory."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

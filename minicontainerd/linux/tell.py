@@ -32,6 +32,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
+from minicontainerd.linux import faults
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Entry = dict[str, Any]
@@ -110,6 +112,8 @@ def act(page: str, *, returns: bool = True, **shows: Show) -> Callable[[Callable
     def mark(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            if faults.armed:
+                faults.reach(function.__name__)
             story = _listener.get()
             if story is None:
                 return function(*args, **kwargs)

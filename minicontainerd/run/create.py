@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
-from ..linux import namespaces, process, seccomp, terminal
+from ..linux import disk, namespaces, process, seccomp, terminal
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
 from . import birth, cgroups, child, hooks, program, state
@@ -95,9 +95,9 @@ def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
     if not os.path.isdir(rootfs):
         raise NotFound(f"invalid rootfs: stat {rootfs}: no such file or directory")
     container = Container(root, id, bundle, rootfs, state.now(), config, cgroups.folder_of(config, id), creating=True)
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    disk.ensure_directory(root, 0o700)
     try:
-        os.mkdir(container.folder, 0o711)
+        disk.make_directory(container.folder, 0o711)
     except FileExistsError:
         raise AlreadyExists("container with given ID already exists") from None
     return container
@@ -134,7 +134,7 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
     """Everything the child will need and could not get at later; *held* closes our copies of the descriptors."""
     config = container.config
     join, create = _namespaces(config, held)
-    os.mkfifo(container.fifo, 0o600)
+    disk.make_fifo(container.fifo, 0o600)
     fifo = os.open(container.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     held.callback(os.close, fifo)
     return child.Plan(
@@ -229,13 +229,12 @@ def _forgiving() -> Iterator[None]:
 def remove_folder(container: Container) -> None:
     """Remove the record; from now on the id is free."""
     for name in os.listdir(container.folder):
-        os.unlink(os.path.join(container.folder, name))
-    os.rmdir(container.folder)
+        disk.unlink(os.path.join(container.folder, name))
+    disk.remove_directory(container.folder)
 
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write *pid* to *path* as a whole: whoever waits for the file finds the number in it."""
     draft = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    with open(draft, "w", encoding="ascii") as file:
-        file.write(str(pid))
-    os.rename(draft, path)
+    disk.write_file(draft, str(pid).encode())
+    disk.rename(draft, path)

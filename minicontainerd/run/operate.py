@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ContainerdError, FailedPrecondition, NotFound
-from ..linux import cgroup
+from ..linux import cgroup, disk
 from ..linux.tell import step
 from . import cgroups, create, hooks
 from .explain import tells
@@ -47,7 +47,7 @@ def start(container: Container, warn: Warn) -> None:
             if error.errno in (errno.ENXIO, errno.ENOENT):
                 raise FailedPrecondition("cannot start a container that has stopped") from error
             raise
-        os.unlink(container.fifo)  # of two that start at once, one gets this far with the name in place
+        disk.unlink(container.fifo)  # of two that start at once, one gets this far with the name in place
         os.write(fifo, b"0")
         os.close(fifo)
     try:

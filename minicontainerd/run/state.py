@@ -24,7 +24,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidArgument, NotFound
-from ..linux import cgroup, process
+from ..linux import cgroup, disk, process
 
 if TYPE_CHECKING:
     from ..oci.runtime import Spec
@@ -85,10 +85,8 @@ class Container(NamedTuple):
         record = self._asdict()
         del record["root"]
         draft = os.path.join(self.folder, f".state.{os.getpid()}")
-        with open(draft, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
-            json.dump(record, file)
-        os.rename(draft, os.path.join(self.folder, "state.json"))
+        disk.write_file(draft, json.dumps(record).encode(), 0o600)
+        disk.rename(draft, os.path.join(self.folder, "state.json"))
 
 
 def load(root: str, id: str) -> Container:

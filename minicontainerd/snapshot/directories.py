@@ -4,24 +4,21 @@
 
     root/metadata.db            which snapshots there are (records.py)
     root/snapshots/7            the directory of number 7
-    root/snapshots/new-x1y2     being made: no row yet
 
-The order is the argument for crashes. Making: inside one transaction, a ``new-`` directory is filled, synced and
-renamed to its number, and the row written; the transaction ends last. Removing: the row goes first, then the
-directory. So whatever has no row is a leftover, and :meth:`DirectorySnapshotter.cleanup`, which also runs at start,
-deletes it. A crash between rename and commit leaves a numbered directory without a row: a leftover like any other.
+The order is the argument for crashes. Making: inside one transaction, the row is written and the directory made,
+filled and synced; the transaction ends last. Removing: the row goes first, then the directory. So whatever has no row
+is a leftover, and :meth:`DirectorySnapshotter.cleanup`, which also runs at start, deletes it.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from minicontainerd.errors import ContainerdError
-from minicontainerd.linux import files
+from minicontainerd.linux import disk
 from minicontainerd.linux.tell import step
 from minicontainerd.oci.mount import Mount
 from minicontainerd.snapshot.copying import measure
@@ -84,19 +81,24 @@ class DirectorySnapshotter(Snapshotter):
     def _create(self, kind: Kind, key: str, parent: str, labels: Mapping[str, str] | None) -> tuple[Mount, ...]:
         title = f"a directory for the {kind.name.lower()} snapshot {key}"
         with step(title), self.records.writing():
-            new = Path(tempfile.mkdtemp(prefix="new-", dir=self.directory))
             try:
                 record = self.records.create(kind, key, parent, labels)
-                self.fill(new, record)
-                files.sync_directory(str(new))
-                new = new.rename(self.directory / str(record.id))
-                files.sync_directory(str(self.directory))
-            except BaseException as error:
-                self._delete(new)
-                if isinstance(error, ContainerdError):
-                    raise prefixed("failed to create snapshot", error) from error
-                raise
+            except ContainerdError as error:
+                raise prefixed("failed to create snapshot", error) from error
+            self._make_directory(record)
         return self.build_mounts(record)
+
+    def _make_directory(self, record: Record) -> None:
+        new = self.directory / str(record.id)
+        self._delete(new)  # the number may have been given before, in a transaction that came to nothing
+        try:
+            disk.make_directory(new, 0o700)
+            self.fill(new, record)
+            disk.sync_directory(new)
+            disk.sync_directory(self.directory)
+        except BaseException:
+            self._delete(new)
+            raise
 
     def commit(self, name: str, key: str, labels: Mapping[str, str] | None = None) -> None:
         record = self.records.get(key)
@@ -125,13 +127,10 @@ class DirectorySnapshotter(Snapshotter):
                 self._delete(path)
 
     def _delete(self, path: Path) -> None:
-        parent = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            files.remove_all(parent, path.name)
+            disk.remove_tree(path)
         except OSError:
             pass  # still mounted by somebody (EBUSY): its row is gone, so the next cleanup tries again
-        finally:
-            os.close(parent)
 
     def close(self) -> None:
         self.records.close()

@@ -9,6 +9,8 @@ Removing is therefore cheap and safe: the row goes, in one transaction, and the 
 :meth:`NamespacedSnapshotter.sweep`, which the collector calls. What a crash left in a snapshotter without a row goes
 the same way.
 
+A commit is written down before the snapshotter is asked for it, and finished by the next daemon if need be.
+
 Only labels that start with ``containerd.io/snapshot/``, and ``containerd.io/snapshot.ref``, are passed on below.
 Source: containerd@301026e core/metadata/snapshot.go.
 """
@@ -27,7 +29,7 @@ from minicontainerd.api.filters import Lookup, fields, parse
 from minicontainerd.errors import AlreadyExists, ContainerdError, FailedPrecondition, InvalidArgument, NotFound
 from minicontainerd.oci.mount import Mount
 from minicontainerd.snapshot.snapshotter import INHERITED, LABEL_REF, Info, Kind, Snapshotter, Usage
-from minicontainerd.store.database import Database, dump, ensure_namespace, load, next_number
+from minicontainerd.store.database import Database, Numbers, dump, ensure_namespace, load
 from minicontainerd.store.leases import add_to_lease, remove_from_leases
 
 
@@ -48,6 +50,8 @@ class NamespacedSnapshotter:
         self.backend = backend
         self._unfinished: set[str] = set()
         self._lock = threading.Lock()
+        self._numbers = Numbers(database)
+        self._finish_commits()
 
     def within(self, namespace: str, lease: str = "") -> NamespaceSnapshots:
         """The snapshots of *namespace*; what is made through it is put under *lease*, if one is named."""
@@ -56,10 +60,9 @@ class NamespacedSnapshotter:
     @contextlib.contextmanager
     def making(self, namespace: str, key: str) -> Iterator[str]:
         """A new name for the snapshotter, safe from :meth:`sweep` until its row is written at the end of the block."""
-        with self.database.write() as tx:
-            name = f"{namespace}/{next_number(tx)}/{key}"
-            with self._lock:
-                self._unfinished.add(name)
+        name = f"{namespace}/{self._numbers.take()}/{key}"
+        with self._lock:
+            self._unfinished.add(name)
         try:
             yield name
         finally:
@@ -85,6 +88,26 @@ class NamespacedSnapshotter:
                 del found[name]
             garbage -= leaves
         self.backend.cleanup()
+
+    def _finish_commits(self) -> None:
+        """Go on with the commits that an earlier daemon began (see the table's own words)."""
+        with self.database.write() as tx:
+            for row in tx.execute("SELECT * FROM snapshot_commits WHERE snapshotter = ?", (self.name,)).fetchall():
+                lease = row["lease"]
+                known = tx.execute("SELECT 1 FROM leases WHERE namespace = ? AND id = ?", (row["namespace"], lease))
+                snapshots = self.within(row["namespace"], lease if known.fetchone() else "")
+                if self._has(row["backend_key"]):
+                    names = _Names(row["name"], row["backend_key"])
+                    snapshots.finish_commit(tx, row["key"], names, load(row["labels"]))
+                else:
+                    snapshots.forget_commit(tx, row["key"])
+
+    def _has(self, name: str) -> bool:
+        try:
+            self.backend.stat(name)
+        except NotFound:
+            return False
+        return True
 
 
 class NamespaceSnapshots:
@@ -169,13 +192,33 @@ class NamespaceSnapshots:
         """
         labels = _checked(labels or {})
         with self._all.making(self.namespace, name) as backend_name:
-            with self._database.read() as tx:
+            with self._database.write() as tx:
                 active = self._find(tx, key)
                 self._must_be_free(tx, name)
-            self._backend.commit(backend_name, active["backend_key"], _inherited(labels))
+                values = (*self._id(key), name, backend_name, self.lease, dump(labels))
+                tx.execute("INSERT OR REPLACE INTO snapshot_commits VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            try:
+                self._backend.commit(backend_name, active["backend_key"], _inherited(labels))
+            except ContainerdError:
+                with self._database.write() as tx:
+                    self.forget_commit(tx, key)
+                raise
             with self._database.write() as tx:
-                self._delete_row(tx, key)
-                self._insert_row(tx, _Names(name, backend_name), active["parent"], labels)
+                self.finish_commit(tx, key, _Names(name, backend_name), labels)
+
+    def finish_commit(self, tx: sqlite3.Connection, key: str, names: _Names, labels: Mapping[str, str]) -> None:
+        """The last step of a commit, when the snapshotter has done its part."""
+        active = self._find(tx, key)
+        self._delete_row(tx, key)
+        self._insert_row(tx, names, active["parent"], labels)
+        self.forget_commit(tx, key)
+
+    def forget_commit(self, tx: sqlite3.Connection, key: str) -> None:
+        """Nothing is to be finished any more."""
+        tx.execute("DELETE FROM snapshot_commits WHERE namespace = ? AND snapshotter = ? AND key = ?", self._id(key))
+
+    def _id(self, key: str) -> tuple[str, str, str]:
+        return self.namespace, self.snapshotter, key
 
     def remove(self, key: str) -> None:
         """Forget a snapshot; what it took is freed by the next sweep.
@@ -215,16 +258,11 @@ class NamespaceSnapshots:
             raise InvalidArgument("snapshot key must not be empty")
         labels = _checked(labels)
         target = labels.get(LABEL_REF, "")
-        with self._database.write() as tx:
-            if target and self._row(tx, target) is not None:
-                add_to_lease(tx, self.namespace, self.lease, f"snapshots/{self.snapshotter}", target)
-                exists = True
-            else:
-                exists = False
-                self._must_be_free(tx, key)
-                backend_parent = self._parent_key(tx, parent)
-        if exists:  # outside the transaction, so that the lease is kept
+        if target and self._lease_target(target):
             raise AlreadyExists(f'target snapshot "{target}"')
+        with self._database.read() as tx:
+            self._must_be_free(tx, key)
+            backend_parent = self._parent_key(tx, parent)
         make = self._backend.view if readonly else self._backend.prepare
         with self._all.making(self.namespace, key) as backend_key:
             mounts = make(backend_key, backend_parent, _inherited(labels))
@@ -233,6 +271,14 @@ class NamespaceSnapshots:
                 self._parent_key(tx, parent)
                 self._insert_row(tx, _Names(key, backend_key), parent, labels)
         return mounts
+
+    def _lease_target(self, target: str) -> bool:
+        """Whether the snapshot that was to be made in the end is there; then it is kept by the lease."""
+        with self._database.write() as tx:
+            if self._row(tx, target) is None:
+                return False
+            add_to_lease(tx, self.namespace, self.lease, f"snapshots/{self.snapshotter}", target)
+        return True
 
     def _parent_key(self, tx: sqlite3.Connection, parent: str) -> str:
         if not parent:
@@ -259,10 +305,8 @@ class NamespaceSnapshots:
         return row
 
     def _row(self, tx: sqlite3.Connection, key: str) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = tx.execute(
-            "SELECT * FROM snapshots WHERE namespace = ? AND snapshotter = ? AND key = ?",
-            (self.namespace, self.snapshotter, key),
-        ).fetchone()
+        found = tx.execute("SELECT * FROM snapshots WHERE namespace = ? AND snapshotter = ? AND key = ?", self._id(key))
+        row: sqlite3.Row | None = found.fetchone()
         return row
 
     def _insert_row(self, tx: sqlite3.Connection, names: _Names, parent: str, labels: Mapping[str, str]) -> None:
@@ -275,10 +319,7 @@ class NamespaceSnapshots:
         add_to_lease(tx, self.namespace, self.lease, f"snapshots/{self.snapshotter}", names.key)
 
     def _delete_row(self, tx: sqlite3.Connection, key: str) -> None:
-        tx.execute(
-            "DELETE FROM snapshots WHERE namespace = ? AND snapshotter = ? AND key = ?",
-            (self.namespace, self.snapshotter, key),
-        )
+        tx.execute("DELETE FROM snapshots WHERE namespace = ? AND snapshotter = ? AND key = ?", self._id(key))
         remove_from_leases(tx, self.namespace, f"snapshots/{self.snapshotter}", key)
 
     def _info(self, row: sqlite3.Row, below: Info) -> Info:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from minicontainerd.linux import disk
 from minicontainerd.oci.mount import Mount
 from minicontainerd.snapshot.directories import DirectorySnapshotter
 from minicontainerd.snapshot.records import Record
@@ -47,10 +48,10 @@ class OverlaySnapshotter(DirectorySnapshotter):
         self.options = options if configured or not os.path.exists(_INDEX) else (*options, "index=off")
 
     def fill(self, path: Path, record: Record) -> None:
-        (path / "fs").mkdir()
+        disk.make_directory(path / "fs")
         (path / "fs").chmod(0o755)
         if record.info.kind is Kind.ACTIVE:
-            (path / "work").mkdir(mode=0o711)
+            disk.make_directory(path / "work", 0o711)
         if record.parent_ids:  # whoever looks at / sees the owner of the uppermost directory
             above = self.layer(record.parent_ids[0]).stat()
             os.chown(path / "fs", above.st_uid, above.st_gid)

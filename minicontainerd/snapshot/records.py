@@ -26,6 +26,7 @@ from typing import Any
 
 from minicontainerd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from minicontainerd.snapshot.snapshotter import Info, Kind, Usage
+from minicontainerd.store.database import commit
 
 SCHEMA = """
 -- One row a snapshot. Names of committed snapshots and keys of the others share one name space.
@@ -96,11 +97,10 @@ class Records:
             self._writing = threading.get_ident()
             try:
                 yield
+                commit(self._writer)
             except BaseException:
                 self._writer.execute("ROLLBACK")
                 raise
-            else:
-                self._writer.execute("COMMIT")
             finally:
                 self._writing = None
 

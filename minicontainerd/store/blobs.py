@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minicontainerd.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
-from minicontainerd.linux import files
+from minicontainerd.linux import disk
 from minicontainerd.oci import digest as digests
 
 CHUNK = 1 << 20
@@ -114,7 +113,7 @@ class Blobs:
             NotFound: there is no such blob.
         """
         try:
-            self.path(digest).unlink()
+            disk.unlink(self.path(digest))
         except FileNotFoundError:
             raise NotFound(f"content {digest}") from None
 
@@ -152,10 +151,10 @@ class Blobs:
         Raises:
             NotFound: there is none.
         """
-        try:
-            shutil.rmtree(self._ingest(ref))
-        except FileNotFoundError:
-            raise NotFound(f'ingest ref "{ref}"') from None
+        folder = self._ingest(ref)
+        if not folder.exists():
+            raise NotFound(f'ingest ref "{ref}"')
+        disk.remove_tree(folder)
 
     def is_held(self, ref: str) -> bool:
         """Whether a writer is open on *ref* now."""
@@ -208,13 +207,13 @@ class Writer:
 
     def _prepare_folder(self) -> None:
         """Make the folder, or check that the one there is ours; ``ref`` is written last, so that it marks it whole."""
-        self._folder.mkdir(exist_ok=True)
+        disk.ensure_directory(self._folder)
         named = self._folder / "ref"
         if not named.exists() or not (self._folder / "data").exists():  # a crash may have come after the rename
-            (self._folder / "data").write_bytes(b"")
+            disk.write_file(self._folder / "data", b"")
             if self.total:
-                (self._folder / "total").write_text(str(self.total))
-            named.write_text(self.ref)
+                disk.write_file(self._folder / "total", str(self.total).encode())
+            disk.write_file(named, self.ref.encode())
             return
         known = self._blobs._status(self._folder, self.ref)
         if self.total and known.total and self.total != known.total:
@@ -264,7 +263,7 @@ class Writer:
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
-        os.fsync(self._file.fileno())
+        disk.sync(self._file.fileno())
 
     def commit(self, size: int = 0, expected: str = "") -> str:
         """Publish the bytes as a blob and answer its digest; 0 and the empty string check nothing.
@@ -285,11 +284,12 @@ class Writer:
         with self._blobs.publishing:
             existed = target.exists()
             if not existed:
-                target.parent.mkdir(exist_ok=True)
+                disk.ensure_directory(target.parent)
                 os.fchmod(self._file.fileno(), 0o444)
-                (self._folder / "data").rename(target)  # a crash leaves an ingest or a whole blob, never half
-                files.sync_directory(str(target.parent))
-        shutil.rmtree(self._folder, ignore_errors=True)  # while the name is held: the next writer must not see half
+                disk.rename(self._folder / "data", target)  # a crash leaves an ingest or a whole blob, never half
+            disk.sync_directory(target.parent)  # also of one that existed: whoever renamed it may have died then
+        with contextlib.suppress(OSError):
+            disk.remove_tree(self._folder)  # while the name is held: the next writer must not see half
         self.close()
         if existed:
             raise AlreadyExists(f"content {digest}")

@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 
 from minicontainerd.errors import FailedPrecondition
+from minicontainerd.linux.tell import act
 
 WAIT_FOR_WRITER = 30.0
 """Seconds that a writer waits for the one before it."""
@@ -49,10 +50,10 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            commit(connection)
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -103,6 +104,12 @@ class Database:
             )
 
 
+@act("COMMIT (SQL)")
+def commit(connection: sqlite3.Connection) -> None:
+    """End a transaction: what was written in it is kept, from now on also over a crash."""
+    connection.execute("COMMIT")
+
+
 def dump(labels: Mapping[str, str]) -> str:
     """Labels as they stand in a column."""
     return json.dumps(dict(labels), sort_keys=True)
@@ -114,10 +121,30 @@ def load(column: str) -> dict[str, str]:
     return labels
 
 
-def next_number(tx: sqlite3.Connection) -> int:
-    """A number that was never given before, in this database."""
-    number: int = tx.execute("UPDATE sequence SET last = last + 1 RETURNING last").fetchone()[0]
-    return number
+class Numbers:
+    """Numbers that were never given before, in this database; any thread may ask.
+
+    They are taken from the table a hundred at a time, so that few of them wait for the disk. Those that a process has
+    not used when it ends are never used.
+    """
+
+    RESERVED = 100
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._next = self._end = 0
+
+    def take(self) -> int:
+        """The next one."""
+        with self._lock:
+            if self._next == self._end:
+                with self._database.write() as tx:
+                    taken = tx.execute("UPDATE sequence SET last = last + ? RETURNING last", (self.RESERVED,))
+                    (last,) = taken.fetchone()
+                self._next, self._end = last - self.RESERVED + 1, last + 1
+            self._next += 1
+            return self._next - 1
 
 
 def ensure_namespace(tx: sqlite3.Connection, namespace: str) -> None:

@@ -118,9 +118,17 @@ def test_a_bundle_is_made_whole_and_removed_whole(tmp_path: Path) -> None:
     with pytest.raises(AlreadyExists):
         bundle.create(b"{}")
     assert bundle.recall() is None
-    bundle.remember("/bin/shim", Bootstrap(3, "unix:///run/s", "ttrpc"))
-    assert bundle.recall() == ("/bin/shim", Bootstrap(3, "unix:///run/s", "ttrpc"))
+    bundle.choose("/bin/shim")
+    bundle.remember(Bootstrap(3, "unix:///run/s", "ttrpc"))
+    assert bundle.binary == "/bin/shim"
+    assert bundle.recall() == Bootstrap(3, "unix:///run/s", "ttrpc")
+    (bundle.path / "bootstrap.json").unlink()  # a daemon died before it could write that
+    (bundle.path / "address").write_text("unix:///run/s")
+    assert bundle.recall() == Bootstrap(2, "unix:///run/s", "ttrpc")
+    lost = Bundle.at(tmp_path / "state", tmp_path / "root", "ns", "lost")
+    lost.work.mkdir()
     assert list(find_all(tmp_path / "state", tmp_path / "root")) == [bundle]
+    assert not lost.work.exists()
     bundle.delete()
     bundle.delete()
     assert not bundle.path.exists() and not bundle.work.exists()

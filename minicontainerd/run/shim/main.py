@@ -43,6 +43,8 @@ from ..flags import SWITCH, VALUE, Flags, parse
 NAME = "containerd-shim-mini-v2"
 RELEASE = "0.1.0"
 SOCKETS = "/run/containerd/s"
+PATIENCE_SECONDS = 10.0
+"""How long a server without containers waits for somebody to connect."""
 
 _FLAGS = {
     **dict.fromkeys(("namespace", "address", "publish-binary", "id", "bundle", "socket", "socket-dir"), VALUE),
@@ -208,7 +210,11 @@ def stay(server: Server) -> NoReturn:
 
 
 def serve(listener: socket.socket, namespace: str, events: str) -> None:
-    """Serve the Task service in both its versions, whose messages are the same, until Shutdown."""
+    """Serve the Task service in both its versions, whose messages are the same, until Shutdown.
+
+    A daemon that dies between ``start`` and its first call has left us behind: without a container and without
+    anybody who could bring one, we leave too.
+    """
     from .loop import Loop
     from .publisher import Publisher
     from .server import Server
@@ -219,6 +225,17 @@ def serve(listener: socket.socket, namespace: str, events: str) -> None:
     server = Server(loop, listener)
     for version in ("v2", "v3"):
         server.add(f"containerd.task.{version}.Task", service.methods())
+
+    def end_if_forgotten() -> None:
+        if not server.is_connected and service.is_empty:
+            loop.stop()
+
+    def left_alone() -> None:
+        if service.is_empty:
+            loop.later(PATIENCE_SECONDS, end_if_forgotten)
+
+    server.left_alone = left_alone
+    left_alone()
     loop.run()
     server.close()
 

@@ -108,6 +108,8 @@ class Server:
         self._listener = listener
         self._methods: dict[tuple[str, str], tuple[type[Message], Handler]] = {}
         self._wires: list[Wire] = []
+        self.left_alone: Callable[[], None] = lambda: None
+        """Called when the last connection has ended."""
         listener.setblocking(False)
         loop.watch(listener.fileno(), READ, self._accept)
 
@@ -115,6 +117,11 @@ class Server:
         """Serve *methods* under the full name *service*."""
         for name, method in methods.items():
             self._methods[service, name] = method
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether anybody holds a connection."""
+        return bool(self._wires)
 
     def close(self) -> None:
         """Send what is still unsent, and stop listening."""
@@ -138,6 +145,8 @@ class Server:
                 wire.close()  # whoever speaks something else than ttrpc cannot be answered in it
             if not wire.open and wire in self._wires:
                 self._wires.remove(wire)
+                if not self._wires:
+                    self.left_alone()
 
         wire = Wire(self._loop, connection, received)
         self._wires.append(wire)

@@ -14,6 +14,7 @@ Source: containerd@301026e api/runtime/task/v3/shim.proto, cmd/containerd-shim-r
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,12 @@ class Service:
         self._publisher = publisher
         self._namespace = namespace
         self._containers: dict[str, Container] = {}
-        self.wants_to_end = False
         loop.reap(self._ended)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no container."""
+        return not self._containers
 
     def methods(self) -> dict[str, tuple[type[Message], Handler]]:
         """Every method of the service with the class of its request."""
@@ -179,6 +184,10 @@ class Service:
         except ContainerdError as error:
             if "does not exist" not in str(error):
                 raise _told(error, "failed to delete task") from error
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(
+                os.path.join(container.bundle, "init.pid")
+            )  # or the next to clean up here would tell its end again
         with step("unmount the rootfs; its snapshot stays"):
             unmount_rootfs(container.rootfs)
 
@@ -285,8 +294,7 @@ class Service:
         return api.ConnectResponse(shim_pid=os.getpid(), task_pid=container.first.pid if container else 0)
 
     def Shutdown(self, request: api.ShutdownRequest) -> Empty:
-        if not self._containers:
-            self.wants_to_end = True
+        if self.is_empty:
             self._loop.later(0, self._end_when_told)
         return Empty()
 
