@@ -19,6 +19,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--runtime", default="runc", help="an OCI runtime: name or path of runc, crun, minirunc, ...")
     group.addoption("--target", default="containerd", help="a daemon: containerd or minicontainerd")
     group.addoption("--client", default="ctr", help="what speaks to the daemon: ctr or minictr")
+    crash = parser.getgroup("crash", "how much is broken")
+    crash.addoption("--every", type=int, default=8, help="walk every n-th fault point, from a random one")
+    crash.addoption("--kills", type=int, default=10, help="how often the storm kills the daemon")
+    crash.addoption("--lives", type=int, default=60, help="how many containers one daemon sees")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

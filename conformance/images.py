@@ -198,3 +198,18 @@ def _busybox_layer() -> bytes:
         add(archive, "etc/passwd", data=b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")
         add(archive, "etc/group", data=b"root:x:0:\napp:x:1001:\nextra:x:1002:app\n")
     return buffer.getvalue()
+
+
+def tiny(layout: Path) -> Path:
+    """Write the OCI layout of two layers of a few entries, tag ``tiny``, to *layout*: for tests that pull it often."""
+    with writing() as (archive, lower):
+        for folder in ("bin", "proc", "sys", "dev", "old"):
+            add(archive, folder, tarfile.DIRTYPE, 0o755)
+        add(archive, "bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)
+        for applet in ("sh", "sleep", "true"):
+            add(archive, f"bin/{applet}", tarfile.SYMTYPE, 0o777, link="busybox")
+    with writing() as (archive, upper):
+        add(archive, ".wh.old", data=b"")
+        add(archive, "new", data=b"in the upper layer")
+    write_layout(layout, [lower.getvalue(), upper.getvalue()], "tiny")
+    return layout

@@ -109,14 +109,18 @@ class Bundle:
         disk.make_fifo(self.path / "log", 0o700)
 
     def delete(self) -> None:
-        """Unmount what is mounted inside, and remove everything; a bundle that is gone is no error."""
+        """Unmount what is mounted inside, and remove everything; a bundle that is gone is no error.
+
+        Raises:
+            OSError: something could not be removed. It can be tried again, and is when the next daemon starts.
+        """
         unmount_all(str(self.path / "rootfs"), MNT.DETACH | MNT.NOFOLLOW)
         for folder in (self.path, self.work):
             hidden = folder.with_name(f".{folder.name}")
-            with contextlib.suppress(OSError):
-                disk.remove_tree(hidden)  # what a crash left of an earlier one
+            disk.remove_tree(hidden)  # what a crash left of an earlier one
+            with contextlib.suppress(FileNotFoundError):
                 disk.rename(folder, hidden)
-                disk.remove_tree(hidden)
+            disk.remove_tree(hidden)
 
     @property
     def binary(self) -> str:

@@ -35,6 +35,7 @@ from minicontainerd.errors import AlreadyExists, ContainerdError, NotFound
 
 log = logging.getLogger(__name__)
 
+REMOVAL_TRIES = 3
 DEAD = 137
 """The exit status of a container whose shim died: nobody knows better."""
 
@@ -89,7 +90,7 @@ class TaskManager:
             try:
                 return await self._start(bundle, binary, options, request)
             except BaseException:
-                await call(bundle.delete)
+                await _discard(bundle)
                 raise
         finally:
             self._creating.discard(key)
@@ -123,7 +124,7 @@ class TaskManager:
         ended = await shim.call("Delete", task.DeleteRequest(id=id), task.DeleteResponse)
         self._remove(shim)
         await shim.end()
-        await call(shim.bundle.delete)
+        await _discard(shim.bundle)
         return ended
 
     async def load(self) -> None:
@@ -189,7 +190,7 @@ class TaskManager:
                 pid, status, exited_at = ended.pid, ended.exit_status or DEAD, ended.exited_at
             except (ContainerdError, OSError) as error:
                 log.error("cannot clean up after the shim of %s/%s: %s", bundle.namespace, bundle.id, error)
-        await call(bundle.delete)
+        await _discard(bundle)
         if pid:
             self._tell_end(bundle, pid, status, exited_at)
 
@@ -204,3 +205,13 @@ class TaskManager:
             "/tasks/delete",
             TaskDelete(container_id=bundle.id, pid=pid, exit_status=status, exited_at=exited_at),
         )
+
+
+async def _discard(bundle: Bundle) -> None:
+    """Remove a bundle, whose task is gone already: there is nobody to whom a failure could be told."""
+    for _ in range(REMOVAL_TRIES):
+        try:
+            await call(bundle.delete)
+            return
+        except OSError as error:
+            log.error("cannot remove the bundle of %s/%s: %s", bundle.namespace, bundle.id, error)

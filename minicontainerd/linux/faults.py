@@ -36,6 +36,11 @@ armed = _files is not None
 """Whether acts are counted."""
 
 
+def open_files() -> tuple[int, ...]:
+    """The descriptors of both files."""
+    return _files or ()
+
+
 def reach(name: str) -> None:
     """The act *name* is about to be done by this process.
 

@@ -85,6 +85,17 @@ def join_session_keyring(name: str) -> int:
 
 
 @act("close_range(2)")
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor that is not in *kept*."""
+    first = 0
+    for descriptor in sorted(kept):
+        if descriptor > first:  # an empty range would be taken for one without end
+            os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, (1 << 31) - 1)
+
+
+@act("close_range(2)")
 def close_on_exec_from(first: int) -> None:
     """Mark every descriptor from *first* up to be closed by execve: none of ours reaches the container's program."""
     close_range_cloexec = 4

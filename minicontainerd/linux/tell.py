@@ -87,6 +87,12 @@ def speak_as(name: str) -> None:
         story.by, story.depth = name, 0
 
 
+def open_files() -> set[int]:
+    """The descriptors that are needed as long as acts are to be told, or broken."""
+    story = _listener.get()
+    return {*faults.open_files(), *([story.descriptor] if story is not None else [])}
+
+
 @contextlib.contextmanager
 def step(title: str, spec: str = "") -> Iterator[None]:
     """Name what the acts inside this block are for; *spec* is the section that asks for it."""

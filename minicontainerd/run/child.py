@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from ..linux import cgroup, namespaces, process, seccomp, terminal
 from ..linux.kernel_file import write_setting
 from ..linux.loopback import bring_up
-from ..linux.tell import speak_as, step
+from ..linux.tell import open_files, speak_as, step
 from . import devices, hooks, privileges, program, rootfs
 from .words import reason, sentence, told_as
 
@@ -76,6 +76,7 @@ def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
 def enter(plan: Plan, channel: Channel) -> None:
     """Into the cgroup and the namespaces, as far as the child was not born in them."""
     _use_streams(plan.streams)
+    _close_what_is_not_ours(plan, channel)
     _default_signals()
     if plan.cgroup_folders:
         with step("into the container's cgroup", spec="runtime-spec config-linux.md#control-groups"):
@@ -94,6 +95,13 @@ def enter(plan: Plan, channel: Channel) -> None:
             namespaces.unshare(others)
     if plan.is_inside:
         channel.say("inside")
+
+
+def _close_what_is_not_ours(plan: Plan, channel: Channel) -> None:
+    """What the parent has open: held here too, its sockets would stay connected when it is gone."""
+    ours = {plan.fifo, plan.console_socket, channel.incoming, channel.outgoing, *open_files()}
+    ours |= {descriptor for descriptor, _ in plan.join} | set(range(3 + plan.preserved))
+    process.close_all_but({descriptor for descriptor in ours if descriptor >= 0})
 
 
 def _fork_inside(channel: Channel) -> None:

@@ -112,13 +112,13 @@ def kill(context: Context, flags: Flags, words: list[str]) -> int:
 def delete(context: Context, flags: Flags, words: list[str]) -> int:
     """delete any resources held by the container"""
     from ..errors import NotFound
-    from . import operate
+    from . import create, operate
 
     force = flags.on("force")
     try:
         container = context.container(words[0])
     except NotFound:
-        _remove_half_made(context.root, words[0])
+        create.remove_half_made(context.root, words[0])
         if force:
             return 0
         raise
@@ -294,15 +294,6 @@ def _process(container: state.Container, flags: Flags, words: list[str]) -> Proc
             "permitted": [*sets.get("permitted", []), *more],
         }
     return process
-
-
-def _remove_half_made(root: str, id: str) -> None:
-    """A folder without a record is of a create that was killed; nobody else would ever remove it."""
-    folder = os.path.join(root, id)
-    if os.path.isdir(folder):
-        for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
 
 
 def _read(path: str) -> str:

@@ -68,6 +68,7 @@ def create(root: str, id: str, bundle: str, options: Options) -> Container:
     container = _record(root, id, bundle, config)
     with explained(config, by="runtime"):
         try:
+            container.save()  # first of all: whoever cleans up after us if we are killed has to know the cgroup
             container = _bring_up(container, options)
         except BaseException:
             undo(state.load(root, id) if os.path.exists(f"{container.folder}/state.json") else container)
@@ -231,6 +232,12 @@ def remove_folder(container: Container) -> None:
     for name in os.listdir(container.folder):
         disk.unlink(os.path.join(container.folder, name))
     disk.remove_directory(container.folder)
+
+
+def remove_half_made(root: str, id: str) -> None:
+    """Remove a folder without a record: of a create that was killed at once. Nobody else would ever do it."""
+    state.check_id(id)
+    disk.remove_tree(os.path.join(root, id))
 
 
 def write_pid_file(path: str, pid: int) -> None:

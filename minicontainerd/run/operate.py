@@ -176,7 +176,8 @@ def delete(container: Container, warn: Warn, *, force: bool = False) -> None:
 
 def _end(container: Container) -> None:
     try:
-        _signal(container, signal.SIGKILL)
+        if container.pid:  # else a create was killed; whoever it forked is in the cgroup
+            _signal(container, signal.SIGKILL)
     except FailedPrecondition:
         return  # it ended by itself
     if container.is_frozen():

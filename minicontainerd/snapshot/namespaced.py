@@ -41,6 +41,12 @@ class _Names:
     backend: str
 
 
+_WHERE_KEY = " WHERE namespace = ? AND snapshotter = ? AND key = ?"
+_BACKEND_KEYS = """
+    SELECT backend_key FROM snapshots WHERE snapshotter = :name
+    UNION ALL SELECT backend_key FROM snapshot_commits WHERE snapshotter = :name"""
+
+
 class NamespacedSnapshotter:
     """All namespaces' snapshots of the snapshotter *name*; :meth:`within` gives the view of one namespace."""
 
@@ -51,7 +57,7 @@ class NamespacedSnapshotter:
         self._unfinished: set[str] = set()
         self._lock = threading.Lock()
         self._numbers = Numbers(database)
-        self._finish_commits()
+        self.finish_commits()
 
     def within(self, namespace: str, lease: str = "") -> NamespaceSnapshots:
         """The snapshots of *namespace*; what is made through it is put under *lease*, if one is named."""
@@ -71,11 +77,12 @@ class NamespacedSnapshotter:
 
     def sweep(self) -> None:
         """Remove from the snapshotter what no row speaks of, children before parents, and let it clean its disk."""
+        self.finish_commits()
         with self._lock:
             unfinished = set(self._unfinished)
         found = {info.name: info for info in self.backend.walk()}
         with self.database.read() as tx:  # after the walk: what was made since then is not in it
-            rows = tx.execute("SELECT backend_key FROM snapshots WHERE snapshotter = ?", (self.name,))
+            rows = tx.execute(_BACKEND_KEYS, {"name": self.name})
             known = {row[0] for row in rows} | unfinished
         garbage = {name for name in found if name not in known}
         while garbage:
@@ -89,10 +96,17 @@ class NamespacedSnapshotter:
             garbage -= leaves
         self.backend.cleanup()
 
-    def _finish_commits(self) -> None:
-        """Go on with the commits that an earlier daemon began (see the table's own words)."""
+    def finish_commits(self) -> None:
+        """Finish the commits for which the snapshotter has done its part, and forget those for which it never will.
+
+        They are those of our own callers, and after a crash or an error those of others (see the table's own words).
+        """
+        with self._lock:
+            unfinished = set(self._unfinished)
         with self.database.write() as tx:
             for row in tx.execute("SELECT * FROM snapshot_commits WHERE snapshotter = ?", (self.name,)).fetchall():
+                if row["backend_key"] in unfinished:
+                    continue  # at work on it
                 lease = row["lease"]
                 known = tx.execute("SELECT 1 FROM leases WHERE namespace = ? AND id = ?", (row["namespace"], lease))
                 snapshots = self.within(row["namespace"], lease if known.fetchone() else "")
@@ -195,27 +209,31 @@ class NamespaceSnapshots:
             with self._database.write() as tx:
                 active = self._find(tx, key)
                 self._must_be_free(tx, name)
+                if tx.execute("SELECT 1 FROM snapshot_commits" + _WHERE_KEY, self._id(key)).fetchone():
+                    raise FailedPrecondition(f'snapshot "{key}" is being committed')
                 values = (*self._id(key), name, backend_name, self.lease, dump(labels))
-                tx.execute("INSERT OR REPLACE INTO snapshot_commits VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                tx.execute("INSERT INTO snapshot_commits VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             try:
                 self._backend.commit(backend_name, active["backend_key"], _inherited(labels))
             except ContainerdError:
                 with self._database.write() as tx:
                     self.forget_commit(tx, key)
                 raise
-            with self._database.write() as tx:
-                self.finish_commit(tx, key, _Names(name, backend_name), labels)
+        self._all.finish_commits()
+        if self._backend_key(name) != backend_name:  # another request may have been faster
+            raise AlreadyExists(f'snapshot "{name}"')
 
     def finish_commit(self, tx: sqlite3.Connection, key: str, names: _Names, labels: Mapping[str, str]) -> None:
         """The last step of a commit, when the snapshotter has done its part."""
-        active = self._find(tx, key)
-        self._delete_row(tx, key)
-        self._insert_row(tx, names, active["parent"], labels)
+        active = self._row(tx, key)
+        if active is not None and self._row(tx, names.key) is None:  # else the sweep removes what was committed
+            self._delete_row(tx, key)
+            self._insert_row(tx, names, active["parent"], labels)
         self.forget_commit(tx, key)
 
     def forget_commit(self, tx: sqlite3.Connection, key: str) -> None:
         """Nothing is to be finished any more."""
-        tx.execute("DELETE FROM snapshot_commits WHERE namespace = ? AND snapshotter = ? AND key = ?", self._id(key))
+        tx.execute("DELETE FROM snapshot_commits" + _WHERE_KEY, self._id(key))
 
     def _id(self, key: str) -> tuple[str, str, str]:
         return self.namespace, self.snapshotter, key
@@ -305,7 +323,7 @@ class NamespaceSnapshots:
         return row
 
     def _row(self, tx: sqlite3.Connection, key: str) -> sqlite3.Row | None:
-        found = tx.execute("SELECT * FROM snapshots WHERE namespace = ? AND snapshotter = ? AND key = ?", self._id(key))
+        found = tx.execute("SELECT * FROM snapshots" + _WHERE_KEY, self._id(key))
         row: sqlite3.Row | None = found.fetchone()
         return row
 
@@ -319,7 +337,7 @@ class NamespaceSnapshots:
         add_to_lease(tx, self.namespace, self.lease, f"snapshots/{self.snapshotter}", names.key)
 
     def _delete_row(self, tx: sqlite3.Connection, key: str) -> None:
-        tx.execute("DELETE FROM snapshots WHERE namespace = ? AND snapshotter = ? AND key = ?", self._id(key))
+        tx.execute("DELETE FROM snapshots" + _WHERE_KEY, self._id(key))
         remove_from_leases(tx, self.namespace, f"snapshots/{self.snapshotter}", key)
 
     def _info(self, row: sqlite3.Row, below: Info) -> Info:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ...errors import NotFound
 from .. import create, join, operate, state
 from ..words import CREATE_FAILED, EXEC_FAILED, told_as
 
@@ -82,7 +83,13 @@ class InProcess:
         operate.kill(self._load(id), number, all=all)
 
     def delete(self, id: str, force: bool = False) -> None:
-        operate.delete(self._load(id), self.warnings.append, force=force)
+        try:
+            container = self._load(id)
+        except NotFound:
+            if force:
+                create.remove_half_made(self.root, id)
+            raise
+        operate.delete(container, self.warnings.append, force=force)
 
     def pause(self, id: str) -> None:
         operate.pause(self._load(id))
