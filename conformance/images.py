@@ -208,6 +208,7 @@ def tiny(layout: Path) -> Path:
         add(archive, "bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)
         for applet in ("sh", "sleep", "true"):
             add(archive, f"bin/{applet}", tarfile.SYMTYPE, 0o777, link="busybox")
+        add(archive, "bin/end", data=b"#!/bin/sh\nsleep 0.1\nexit $1\n", mode=0o755)
     with writing() as (archive, upper):
         add(archive, ".wh.old", data=b"")
         add(archive, "new", data=b"in the upper layer")

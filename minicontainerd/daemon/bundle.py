@@ -95,12 +95,20 @@ class Bundle:
 
         Raises:
             AlreadyExists: the bundle is there.
+            OSError: it could not be made; nothing of it is left.
         """
         disk.ensure_directory(self.path.parent, 0o711)
         try:
             disk.make_directory(self.path, 0o700)
         except FileExistsError:
             raise AlreadyExists(f"bundle {self.path}") from None
+        try:
+            self._fill(spec)
+        except OSError:
+            self.delete()
+            raise
+
+    def _fill(self, spec: bytes) -> None:
         disk.make_directory(self.path / "rootfs", 0o711)
         disk.remove_tree(self.work)
         disk.ensure_directory(self.work, 0o711)

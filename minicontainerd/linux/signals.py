@@ -1,4 +1,4 @@
-"""Signals by name and by number, in every way that people and programs write them.
+"""Signals: sent, and by name and by number, in every way that people and programs write them.
 
 ``SIGTERM``, ``TERM``, ``term`` and ``15`` are the same, and ``SIGRTMIN+3`` is a real-time signal. Python's own
 :mod:`signal` numbers are right for this machine; only the spelling is added here.
@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+from minicontainerd.linux.tell import act, descriptor
 
 NUMBERS: dict[str, int] = {name.name: int(name) for name in signal.Signals}
 NUMBERS.update({"SIGIOT": int(signal.SIGABRT), "SIGCLD": int(signal.SIGCHLD)})
@@ -31,3 +34,19 @@ def number_of(text: str) -> int:
     if word not in NUMBERS:
         raise ValueError(f"unknown signal {text!r}")
     return NUMBERS[word]
+
+
+@act("pidfd_send_signal(2)", pidfd=descriptor)
+def send(pidfd: int, number: int) -> None:
+    """Send a signal to the process that *pidfd* is open on. Raises ProcessLookupError (ESRCH): it has ended."""
+    signal.pidfd_send_signal(pidfd, number)
+
+
+@act("kill(2)")
+def kill(pid: int, number: int) -> None:
+    """Send a signal by number: only to our own child that is not reaped yet, or the number may be another's by now.
+
+    Raises:
+        ProcessLookupError: ESRCH, there is no such process.
+    """
+    os.kill(pid, number)

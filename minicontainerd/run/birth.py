@@ -36,11 +36,16 @@ _NEEDS_A_STAGE = CLONE.NEWUSER | CLONE.NEWTIME
 def fork(plan: child.Plan, *, joining: bool) -> tuple[channel.Channel, int]:
     """Fork the child that carries *plan* out; our side of the channel, and its pid."""
     ours, theirs = channel.pair()
-    with step("closed to everybody inside until execve", spec="PR_SET_DUMPABLE(2const)"), process.not_dumpable():
-        try:
-            pid, plan = _fork_into_place(plan)
-        except OSError:
-            pid = process.fork()
+    try:
+        with step("closed to everybody inside until execve", spec="PR_SET_DUMPABLE(2const)"), process.not_dumpable():
+            try:
+                pid, plan = _fork_into_place(plan)
+            except OSError:
+                pid = process.fork()
+    except BaseException:
+        ours.close()  # and if there is a child already, it ends
+        theirs.close()
+        raise
     if pid == 0:
         ours.close()
         child.run(plan, theirs, joining=joining)

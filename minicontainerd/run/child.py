@@ -65,7 +65,7 @@ def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
         if not plan.is_inside:
             _fork_inside(channel)
             speak_as(name)
-        channel.hear()  # the parent has written down who we are
+        _await_go(channel)  # until the parent has written down who we are
         joiner(plan, channel) if joining else init(plan, channel)
     except BaseException as error:
         channel.say("error", sentence(error))
@@ -264,6 +264,10 @@ def _execute(
 def _ask(channel: Channel, word: str) -> None:
     """Say *word* and wait for the answer; without a parent there is nothing to go on for."""
     channel.say(word)
+    _await_go(channel)
+
+
+def _await_go(channel: Channel) -> None:
     if channel.hear()[0] != "go":
         os._exit(1)
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
-from ..linux import disk, namespaces, process, seccomp, terminal
+from ..linux import disk, namespaces, process, seccomp, signals, terminal
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
 from . import birth, cgroups, child, hooks, program, state
@@ -210,7 +210,7 @@ def undo(container: Container) -> None:
     with _forgiving():
         cgroups.kill(container.cgroup)
         if container.is_alive():
-            os.kill(container.pid, 9)
+            signals.kill(container.pid, 9)
         if container.pid:
             birth.reap(container.pid)
     with _forgiving():
@@ -228,8 +228,8 @@ def _forgiving() -> Iterator[None]:
 
 
 def remove_folder(container: Container) -> None:
-    """Remove the record; from now on the id is free."""
-    for name in os.listdir(container.folder):
+    """Remove the record; from now on the id is free. ``state.json`` goes last, so that this can be tried again."""
+    for name in sorted(os.listdir(container.folder), key=state.RECORD.__eq__):
         disk.unlink(os.path.join(container.folder, name))
     disk.remove_directory(container.folder)
 

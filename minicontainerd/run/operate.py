@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ContainerdError, FailedPrecondition, NotFound
-from ..linux import cgroup, disk
+from ..linux import cgroup, disk, signals
 from ..linux.tell import step
 from . import cgroups, create, hooks
 from .explain import tells
@@ -85,7 +85,7 @@ def _signal(container: Container, number: int) -> None:
     try:
         if not container.is_alive():
             raise FailedPrecondition("container not running")
-        signal.pidfd_send_signal(pidfd, number)
+        signals.send(pidfd, number)
     except ProcessLookupError:
         raise FailedPrecondition("container not running") from None
     finally:
@@ -98,7 +98,7 @@ def _kill_all(container: Container, number: int) -> None:
         return
     for pid in cgroup.processes(container.cgroup):
         try:
-            os.kill(pid, number)
+            signals.kill(pid, number)
         except ProcessLookupError:
             continue
 

@@ -33,6 +33,7 @@ VERSION = "1.2.0"
 """The runtime-spec that this runtime follows; our own config.json and ``features`` claim it."""
 
 DEFAULT_ROOT = "/run/minirunc"
+RECORD = "state.json"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -86,7 +87,7 @@ class Container(NamedTuple):
         del record["root"]
         draft = os.path.join(self.folder, f".state.{os.getpid()}")
         disk.write_file(draft, json.dumps(record).encode(), 0o600)
-        disk.rename(draft, os.path.join(self.folder, "state.json"))
+        disk.rename(draft, os.path.join(self.folder, RECORD))
 
 
 def load(root: str, id: str) -> Container:
@@ -98,7 +99,7 @@ def load(root: str, id: str) -> Container:
     """
     check_id(id)
     try:
-        with open(os.path.join(root, id, "state.json"), encoding="utf-8") as file:
+        with open(os.path.join(root, id, RECORD), encoding="utf-8") as file:
             record: dict[str, Any] = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound("container does not exist") from None

@@ -65,6 +65,9 @@ class Blobs:
         self._lock = threading.Lock()
         (root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         (root / "ingest").mkdir(exist_ok=True)
+        for folder in (root / "ingest").iterdir():
+            if not _is_whole(folder):  # a crash came while it was made or removed
+                disk.remove_tree(folder)
 
     def path(self, digest: str) -> Path:
         """Where the blob *digest* is, or would be.
@@ -208,17 +211,23 @@ class Writer:
     def _prepare_folder(self) -> None:
         """Make the folder, or check that the one there is ours; ``ref`` is written last, so that it marks it whole."""
         disk.ensure_directory(self._folder)
-        named = self._folder / "ref"
-        if not named.exists() or not (self._folder / "data").exists():  # a crash may have come after the rename
-            disk.write_file(self._folder / "data", b"")
-            if self.total:
-                disk.write_file(self._folder / "total", str(self.total).encode())
-            disk.write_file(named, self.ref.encode())
+        if not _is_whole(self._folder):
+            try:
+                self._start()
+            except OSError:
+                disk.remove_tree(self._folder)
+                raise
             return
         known = self._blobs._status(self._folder, self.ref)
         if self.total and known.total and self.total != known.total:
             raise FailedPrecondition(f"provided total differs from status: {self.total} != {known.total}")
         self.total = known.total or self.total
+
+    def _start(self) -> None:
+        disk.write_file(self._folder / "data", b"")
+        if self.total:
+            disk.write_file(self._folder / "total", str(self.total).encode())
+        disk.write_file(self._folder / "ref", self.ref.encode())
 
     def _hash_what_is_there(self) -> None:
         with (self._folder / "data").open("rb") as data:
@@ -313,3 +322,7 @@ class Writer:
         self._hash = digests.hasher(self._algorithm)
         self.offset = 0
         self._hash_what_is_there()
+
+
+def _is_whole(ingest: Path) -> bool:
+    return (ingest / "ref").exists() and (ingest / "data").exists()

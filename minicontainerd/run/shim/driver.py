@@ -86,8 +86,7 @@ class InProcess:
         try:
             container = self._load(id)
         except NotFound:
-            if force:
-                create.remove_half_made(self.root, id)
+            create.remove_half_made(self.root, id)
             raise
         operate.delete(container, self.warnings.append, force=force)
 

@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from ...api.runtime.task.v3.shim_pb2 import StateResponse, WaitResponse
 from ...api.types.task import task_pb2
 from ...errors import Unknown
+from ...linux import signals
 from .server import Later
 from .streams import Streams, Terminal
 
@@ -49,7 +48,7 @@ _REFUSALS = {
 
 def kill_process(pid: int, number: int) -> None:
     """Send a signal to one process that is our child, so its number cannot have been given to another."""
-    os.kill(pid, signal.Signals(number) if number in signal.valid_signals() else number)
+    signals.kill(pid, number)
 
 
 class Process:
