@@ -11,7 +11,7 @@ BIN := .venv/bin
 # What the package needs from Debian (libseccomp2, busybox-static), and the peers that the suite asks first.
 DEBIAN := attr busybox-static containerd crun docker-registry libseccomp2 mmdebstrap openssl python3-venv runc skopeo umoci
 
-.PHONY: install check demo test conformance docs clean
+.PHONY: install check demo test conformance docs bench clean
 
 install: .venv/installed
 
@@ -23,7 +23,7 @@ install: .venv/installed
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[docs,test]'
-	$(BIN)/python -m compileall -q minicontainerd conformance
+	$(BIN)/python -m compileall -q minicontainerd conformance bench
 	touch $@
 
 demo: install
@@ -32,7 +32,7 @@ demo: install
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy minicontainerd tests conformance
+	$(BIN)/mypy minicontainerd tests conformance bench
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
 
@@ -45,6 +45,10 @@ conformance: install
 	$(BIN)/pytest -q conformance/daemon --target=containerd --client=minictr -k 'not side_by_side and not joints'
 	$(BIN)/pytest -q conformance/daemon --target=minicontainerd --client=minictr -k 'not side_by_side and not joints'
 	$(BIN)/pytest -q conformance/layers
+
+# Side by side with the real containerd, ten minutes. Rewrites the numbers in the book: commit them if you mean to.
+bench: install
+	$(BIN)/python -m bench --to docs/bench
 
 docs: install
 	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html

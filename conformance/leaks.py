@@ -97,8 +97,12 @@ def _folders() -> set[str]:
     return {
         *(f"folder {path}" for path in Path("/run").glob(f"*{TOKEN}*")),
         *(f"folder {path}" for path in Path("/run/containerd").glob(f"*/*{TOKEN}*")),
-        *(f"folder {temporary}/{name}" for name in os.listdir(temporary) if name.startswith("minicontainerd-")),
+        *(f"folder {temporary}/{name}" for name in os.listdir(temporary) if _is_ours(name)),
     }
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("minicontainerd-") and not name.startswith("minicontainerd-vm-")  # guests have own tests
 
 
 def _table() -> list[tuple[int, str, int]]:

@@ -24,8 +24,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: float = 30) -> Iterator[None]:
-    """Run *command* until the block ends; the block begins when it is *ready*.
+def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: float = 30) -> Iterator[int]:
+    """Run *command* until the block ends; the block begins when it is *ready*, and gets its pid.
 
     The programs beside this Python come first in its PATH, so that any daemon finds our shim.
     """
@@ -40,7 +40,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: f
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{shlex.join(command)} is not ready:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -87,6 +87,8 @@ class Ctr:
         self.address = address
         self.namespace = namespace
         self.program = program
+        self.pid = 0
+        """The daemon's process, where we started it."""
 
     def by(self, program: str) -> Ctr:
         """The same daemon, asked by another client; ours is looked for beside this Python."""
@@ -152,7 +154,7 @@ def containerd(folder: Path) -> Iterator[Ctr]:
         f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\n  address = "{folder}/socket"\n'
     )
     ctr = Ctr(folder / "socket")
-    with running(["containerd", "--config", str(config)], folder / "containerd.log", ctr.works):
+    with running(["containerd", "--config", str(config)], folder / "containerd.log", ctr.works) as ctr.pid:
         yield ctr
 
 
@@ -172,7 +174,7 @@ def minicontainerd(folder: Path) -> Iterator[Ctr]:
         "debug",
     ]
     ctr = Ctr(address)
-    with running([program, *flags], folder / "minicontainerd.log", ctr.works):
+    with running([program, *flags], folder / "minicontainerd.log", ctr.works) as ctr.pid:
         yield ctr
 
 

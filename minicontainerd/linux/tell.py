@@ -15,8 +15,9 @@ and it follows a request into its worker thread. A forked child inherits the lis
 it writes to, and says with :func:`speak_as` who it is from now on; each entry is one ``write(2)`` to a file opened
 with O_APPEND, so lines of parent and child never mix.
 
-An entry is a JSON object on a line of its own: ``{"depth", "by", "step", "spec"}`` for a step, ``{"depth", "by",
-"call", "page", "arguments", "result" or "error", "microseconds"}`` for an act. :func:`render` makes it indented text.
+An entry is a JSON object on a line of its own: ``{"at", "depth", "by", "step", "spec"}`` for a step, ``{"at", "depth",
+"by", "call", "page", "arguments", "result" or "error", "microseconds"}`` for an act. *at* is when it was written, in
+microseconds of the host's monotonic clock. :func:`render` makes it indented text.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Story:
 
     def add(self, entry: Entry) -> None:
         """Write one entry; the story is a courtesy, so a failure to write it never fails the work."""
-        entry = {"depth": self.depth, "by": self.by, **entry}
+        entry = {"at": time.monotonic_ns() // 1000, "depth": self.depth, "by": self.by, **entry}
         line = render(entry) if self.text else json.dumps(entry)
         with contextlib.suppress(OSError):
             os.write(self.descriptor, line.encode(errors="backslashreplace") + b"\n")
