@@ -162,6 +162,7 @@ class Walk:
         """What is still contradictory when the daemon has had its time."""
         give_up = time.monotonic() + SECONDS
         while True:
+            leaks.reap_zombies()
             if self.daemon.is_dead:  # of something that it did when the client had its answer
                 self.daemon.start()
             try:

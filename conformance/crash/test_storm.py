@@ -125,9 +125,14 @@ def lives(load: Load, round: int) -> None:
             load.attempt("tasks", "rm", "--force", id)
         return status > 1
 
+    def has_ended() -> bool:
+        status, _ = load.task(id)
+        assert status, f"task {id} was running, and is gone"
+        return status == STOPPED
+
     load.until(exists, "containers", "create", load.image, id, "end", str(code))
     load.until(has_started, "tasks", "start", "--detach", "--null-io", id)
-    load.until(lambda: load.task(id)[0] == STOPPED)
+    load.until(has_ended)
     assert load.holds(lambda: load.task(id) == (STOPPED, code)), f"{id} ended otherwise"
     load.until(lambda: not load.has("tasks", id), "tasks", "rm", id)
     load.until(lambda: not load.has("containers", id), "containers", "rm", id)

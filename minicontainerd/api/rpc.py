@@ -13,23 +13,19 @@ where the server streams, is an async generator. What the object lacks answers U
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
-import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from minicontainerd.api import headers
-from minicontainerd.errors import ContainerdError, Internal, Unimplemented, Unknown
-
-log = logging.getLogger(__name__)
+from minicontainerd.api.grpc_server import MAX_MESSAGE, Method
+from minicontainerd.errors import Unimplemented
 
 MODULES = (
     "containers.v1.containers",
@@ -48,11 +44,7 @@ MODULES = (
     "transfer.v1.transfer",
     "version.v1.version",
 )
-MAX_MESSAGE = 16 << 20
-"""Bytes; containerd's defaults/defaults.go. gRPC's own default for receiving is 4 MiB."""
-
 CHANNEL_OPTIONS = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
-CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True)
@@ -95,32 +87,24 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def handlers(implementations: Mapping[str, object]) -> list[Any]:
-    """The gRPC handlers of every service; *implementations* maps the full names of services to their objects."""
-    return [
-        grpc.method_handlers_generic_handler(
-            service.full_name, {method.name: _handler(method, implementations) for method in service.methods}
-        )
-        for service in services()
-    ]
+def methods(implementations: Mapping[str, object]) -> dict[str, Method]:
+    """How each method is answered, by its path; *implementations* maps the full names of services to their objects."""
+    found = {}
+    for service in services():
+        for method in service.methods:
+            found[f"/{service.full_name}/{method.name}"] = _method(method, implementations.get(service.full_name))
+    return found
 
 
-def _handler(method: MethodDescriptor, implementations: Mapping[str, object]) -> Any:
-    service = method.containing_service
-    function = getattr(implementations.get(service.full_name), snake(method.name), None)
-    if function is None:
-        function = _unimplemented(method)
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[bool(method.client_streaming), bool(method.server_streaming)]
-    wrap = _streaming if method.server_streaming else _unary
-    return make(
-        wrap(function, method.full_name),
-        request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-        response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
+def _method(method: MethodDescriptor, implementation: object) -> Method:
+    function = getattr(implementation, snake(method.name), None) or _unimplemented(method)
+    return Method(
+        name=method.full_name,
+        function=lambda request, metadata: function(request, Call(metadata)),
+        parse=message_factory.GetMessageClass(method.input_type).FromString,
+        client_streams=bool(method.client_streaming),
+        server_streams=bool(method.server_streaming),
+        interruptible=getattr(function, "interruptible", False),
     )
 
 
@@ -145,59 +129,3 @@ def interruptible(function: F) -> F:
     """Mark a method that only waits, so that it ends when its client goes away."""
     function.interruptible = True  # type: ignore[attr-defined]
     return function
-
-
-def _unary(function: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
-    ends_with_call = getattr(function, "interruptible", False)
-
-    async def answer(request: Any, context: Any) -> Any:
-        work = asyncio.ensure_future(function(request, _call(context)))
-        try:
-            return await (work if ends_with_call else asyncio.shield(work))
-        except Exception as error:
-            await _abort(context, error, name)
-        except asyncio.CancelledError:
-            work.add_done_callback(_note_failure)
-            raise
-
-    return answer
-
-
-def _note_failure(work: asyncio.Future[Any]) -> None:
-    """The client of this work has gone; its error, if any, is for the log."""
-    if not work.cancelled() and work.exception() is not None:
-        log.info("a request whose client had gone failed: %s", work.exception())
-
-
-def _streaming(function: Callable[..., AsyncIterator[Any]], name: str) -> Callable[..., AsyncIterator[Any]]:
-    async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async for response in function(request, _call(context)):
-                yield response
-        except Exception as error:
-            await _abort(context, error, name)
-
-    return answer
-
-
-def _call(context: Any) -> Call:
-    metadata: Iterable[tuple[str, str | bytes]] = context.invocation_metadata() or ()
-    return Call({key: value for key, value in metadata if isinstance(value, str)})
-
-
-async def _abort(context: Any, error: Exception, name: str) -> None:
-    """Answer *error* as a status; only what no caller could have caused goes to the log."""
-    problem = translate(error)
-    if isinstance(problem, Internal):
-        log.error("%s failed", name, exc_info=error)
-    await context.abort(CODES[problem.code], str(problem))
-
-
-def translate(error: Exception) -> ContainerdError:
-    """*error* as one of ours: a failed system call keeps its path and reason, anything else is a fault of this code."""
-    if isinstance(error, ContainerdError):
-        return error
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return Unknown(f"{where}{(error.strerror or str(error)).lower()}")
-    return Internal(f"{type(error).__name__}: {error}")

@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import IO, Any
 
-import grpc
 from grpc_health.v1 import health_pb2
 
-from minicontainerd.api.rpc import handlers
+from minicontainerd.api.grpc_server import Method, Server
+from minicontainerd.api.rpc import methods
 from minicontainerd.api.services.ttrpc.events.v1.events_pb2 import ForwardRequest
 from minicontainerd.api.ttrpc.server import Server as TtrpcServer
 from minicontainerd.daemon import builtin
@@ -107,24 +107,13 @@ def _one(graph: Graph, type: str, id: str, kind: type[Any]) -> Any:
     raise FailedPrecondition(f"the daemon cannot do without the plugin {type}.{id}; do not disable it")
 
 
-async def _serve_clients(config: Config, graph: Graph) -> Any:
+async def _serve_clients(config: Config, graph: Graph) -> Server:
     """Open the gRPC socket; the configuration's owner may use it."""
-    options = [
-        ("grpc.max_receive_message_length", config.grpc.max_recv_message_size),
-        ("grpc.max_send_message_length", config.grpc.max_send_message_size),
-    ]
-    server = grpc.aio.server(options=options)
     instances = {made.plugin.id: made.instance for made in graph.made if made.plugin.type == builtin.GRPC}
     implementations = {service: instances.get(id) for service, id in builtin.SERVICES.items()}
-    server.add_generic_rpc_handlers((*handlers(implementations), _health()))
+    server = Server({**methods(implementations), **_health()}, config.grpc.max_recv_message_size)
     path = _free_socket(config.grpc.address)
-    old = os.umask(0o117)  # no moment in which others could connect
-    try:
-        server.add_insecure_port(f"unix:{path}")
-        await server.start()
-    finally:
-        os.umask(old)
-    os.chown(path, config.grpc.uid, config.grpc.gid)
+    await server.start(str(path), config.grpc.uid, config.grpc.gid)
     log.info("serving on %s", path)
     return server
 
@@ -139,18 +128,14 @@ async def _serve_shims(config: Config, events: EventsService) -> TtrpcServer:
     return server
 
 
-def _health() -> Any:
+def _health() -> dict[str, Method]:
     """The standard health service: clients ask before anything else, dockerd refuses to start without it."""
 
-    async def check(request: object, context: object) -> Any:
+    async def check(request: object, metadata: object) -> health_pb2.HealthCheckResponse:
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
-    handler = grpc.unary_unary_rpc_method_handler(
-        check,
-        request_deserializer=health_pb2.HealthCheckRequest.FromString,
-        response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
-    )
-    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})
+    name = "grpc.health.v1.Health"
+    return {f"/{name}/Check": Method(f"{name}.Check", check, health_pb2.HealthCheckRequest.FromString)}
 
 
 def _free_socket(address: str) -> Path:

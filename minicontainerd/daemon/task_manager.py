@@ -31,7 +31,7 @@ from minicontainerd.daemon.bundle import Bundle, find_all
 from minicontainerd.daemon.events import Exchange
 from minicontainerd.daemon.launcher import Launcher, find_binary
 from minicontainerd.daemon.shim import Shim
-from minicontainerd.errors import AlreadyExists, ContainerdError, NotFound
+from minicontainerd.errors import AlreadyExists, ContainerdError, DeadlineExceeded, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class TaskManager:
         self._shims: dict[Key, Shim] = {}
         self._creating: set[Key] = set()
         self._watching: dict[Key, asyncio.Task[None]] = {}
+        self._leaving: dict[Key, asyncio.Task[None]] = {}
 
     def get(self, namespace: str, id: str) -> Shim:
         """The shim of a task.
@@ -86,6 +87,8 @@ class TaskManager:
         bundle = Bundle.at(self._state, self._root, *key)
         try:
             binary = find_binary(runtime)
+            if key in self._leaving:
+                await asyncio.wait([self._leaving[key]])
             await call(bundle.create, spec)
             try:
                 return await self._start(bundle, binary, options, request)
@@ -123,9 +126,16 @@ class TaskManager:
         shim = self.get(namespace, id)
         ended = await shim.call("Delete", task.DeleteRequest(id=id), task.DeleteResponse)
         self._remove(shim)
-        await shim.end()
-        await _discard(shim.bundle)
+        # The container is gone, which is all that was asked for; its client need not wait for the rest.
+        self._leaving[namespace, id] = asyncio.create_task(self._leave(shim), name=f"leave {namespace}/{id}")
         return ended
+
+    async def _leave(self, shim: Shim) -> None:
+        try:
+            await shim.end()
+            await _discard(shim.bundle)
+        finally:
+            self._leaving.pop((shim.bundle.namespace, shim.bundle.id), None)
 
     async def load(self) -> None:
         """Find again the shims that an earlier daemon started, and clean up after those that are gone."""
@@ -149,6 +159,8 @@ class TaskManager:
             answer = await shim.call("Connect", request, task.ConnectResponse, timeout=shims.ANSWER_SECONDS)
             if not answer.task_pid:
                 raise NotFound("its shim has no container")
+        except DeadlineExceeded:  # somebody is there; a busy machine is no reason to end a container
+            log.warning("the shim of %s/%s is slow to answer", bundle.namespace, bundle.id)
         except BaseException:
             await shim.end()
             raise
@@ -158,7 +170,7 @@ class TaskManager:
         """Let go of every shim; they and their containers go on."""
         for watching in self._watching.values():
             watching.cancel()
-        await asyncio.gather(*self._watching.values(), return_exceptions=True)
+        await asyncio.gather(*self._watching.values(), *self._leaving.values(), return_exceptions=True)
         await asyncio.gather(*(shim.close() for shim in self._shims.values()), return_exceptions=True)
 
     def _add(self, shim: Shim) -> None:

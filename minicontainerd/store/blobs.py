@@ -297,12 +297,18 @@ class Writer:
                 os.fchmod(self._file.fileno(), 0o444)
                 disk.rename(self._folder / "data", target)  # a crash leaves an ingest or a whole blob, never half
             disk.sync_directory(target.parent)  # also of one that existed: whoever renamed it may have died then
-        with contextlib.suppress(OSError):
-            disk.remove_tree(self._folder)  # while the name is held: the next writer must not see half
+        self._remove_folder()  # while the name is held: the next writer must not see half
         self.close()
         if existed:
             raise AlreadyExists(f"content {digest}")
         return digest
+
+    def _remove_folder(self) -> None:
+        """The blob is published, so an error would be wrong; what is left the next writer or start removes."""
+        for _ in range(2):
+            with contextlib.suppress(OSError):
+                return disk.remove_tree(self._folder)
+        return None
 
     def close(self) -> None:
         """Let go of the name. Uncommitted bytes stay for the next writer."""
