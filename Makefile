@@ -45,6 +45,7 @@ conformance: install
 	$(BIN)/pytest -q conformance/daemon --target=containerd --client=minictr -k 'not side_by_side and not joints'
 	$(BIN)/pytest -q conformance/daemon --target=minicontainerd --client=minictr -k 'not side_by_side and not joints'
 	$(BIN)/pytest -q conformance/layers
+	$(BIN)/pytest -q conformance/crash
 
 # Side by side with the real containerd, ten minutes. Rewrites the numbers in the book: commit them if you mean to.
 bench: install

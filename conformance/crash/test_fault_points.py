@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ SECONDS = 30
 PULL = "images pull --plain-http IMAGE"
 CREATE = "containers create IMAGE c sleep 1000"
 START = "tasks start --detach --null-io c"
+MINIRUNC = str(Path(sys.executable).parent / "minirunc")
 KILL = "tasks kill --signal KILL c"
 END = ("tasks rm --force c", "containers rm c", "snapshots rm c")
 
@@ -49,6 +51,7 @@ OPERATIONS = [
     Operation("pull", (), PULL, ("images rm --sync IMAGE",)),
     Operation("create", (PULL,), CREATE, END, (IMAGES,)),
     Operation("start", (PULL, CREATE), START, END, (IMAGES, CONTAINERS)),
+    Operation("run by a command", (PULL,), f"run --detach --null-io --runc-binary {MINIRUNC} IMAGE c sleep 1000", END),
     Operation("exec", (PULL, CREATE, START), "tasks exec --exec-id e c true", END, (IMAGES, CONTAINERS)),
     Operation("kill", (PULL, CREATE, START), KILL, END, (IMAGES, CONTAINERS)),
     Operation("delete", (PULL, CREATE, START, KILL, "WAIT"), "tasks rm c", END, (IMAGES, CONTAINERS)),
