@@ -75,8 +75,7 @@ class Launcher:
         """
         flags = ["-namespace", bundle.namespace, "-address", self._address]
         flags += ["-publish-binary", sys.argv[0], "-id", bundle.id, *(["-debug"] if self._debug else []), *action]
-        environment = {
-            **os.environ,
+        added = {
             "TTRPC_ADDRESS": f"{self._address}.ttrpc",
             "GRPC_ADDRESS": self._address,
             "NAMESPACE": bundle.namespace,
@@ -84,10 +83,10 @@ class Launcher:
         }
         if self._zygote is not None and binary == self._zygote.program:
             try:
-                return await self._zygote.run(flags, str(bundle.path), environment, given)
+                return await self._zygote.run(flags, str(bundle.path), added, given)
             except Unavailable as error:
                 log.warning("%s; %s is started instead", error, binary)
-        return await _execute([binary, *flags], given, cwd=bundle.path, env=environment)
+        return await _execute([binary, *flags], given, cwd=bundle.path, env={**os.environ, **added})
 
 
 async def runtime_info(binary: str, options: bytes) -> bytes:

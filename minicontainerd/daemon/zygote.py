@@ -58,6 +58,8 @@ class Zygote:
     async def run(self, arguments: list[str], folder: str, environment: Mapping[str, str], given: bytes) -> bytes:
         """Carry out a command line of our shim in *folder*, with *given* as standard input; its standard output.
 
+        *environment* is added to the one that we had when the zygote started.
+
         Raises:
             Unknown: it failed; the message is what it printed.
             Unavailable: there is no zygote, and none can be started.

@@ -13,6 +13,7 @@ Read in this order:
 ============ =================================================================================================
 main         the command line: ``start`` leaves a server behind and prints its address, ``delete`` cleans up
 zygote       the same command line without a start of Python: fork from one that has imported everything
+rehearsal    what the next copy does while it waits
 loop         epoll: what to do when a descriptor is ready, when a child ends, when a time has come
 server       ttrpc on that loop; an answer may come later
 service      the Task service: seventeen methods, and the order of events

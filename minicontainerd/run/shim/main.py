@@ -46,7 +46,7 @@ SOCKETS = "/run/containerd/s"
 PATIENCE_SECONDS = 10.0
 """How long a server without containers waits for somebody to connect."""
 
-_FLAGS = {
+FLAGS = {
     **dict.fromkeys(("namespace", "address", "publish-binary", "id", "bundle", "socket", "socket-dir"), VALUE),
     **dict.fromkeys(("debug", "v", "info"), SWITCH),
 }
@@ -92,7 +92,7 @@ def carry_out(arguments: list[str], given: Callable[[], bytes]) -> tuple[bytes, 
         InvalidArgument: the arguments are no command.
         ContainerdError, OSError: it failed; the words are for the daemon.
     """
-    flags, words = parse(arguments, _FLAGS, {})
+    flags, words = parse(arguments, FLAGS, {})
     if flags.on("v"):
         return f"{NAME}:\n  Version:  {RELEASE}\n".encode(), None
     if flags.on("info"):

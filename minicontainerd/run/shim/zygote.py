@@ -17,13 +17,15 @@ advance: it waits where the daemon asks, so that not even the fork is waited for
 
 What is asked is what the program would be started with, and what is answered is what it would have left: so a shim is
 the same whether forked or executed, and where there is no zygote the daemon executes it. A request is ``{"arguments",
-"folder", "environment", "input"}``, an answer ``{"status", "output", "errors"}``; bytes are written as Latin-1.
+"folder", "environment", "input"}``, the environment being what is added to the daemon's own. An answer is ``{"status",
+"output", "errors"}``. Bytes are written as Latin-1.
 
 The zygote ends when the daemon's end of its socket is closed, however the daemon ended. Its children do not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -34,6 +36,7 @@ from typing import NoReturn
 from ...errors import ContainerdError
 from ...linux import process
 from .main import NAME, carry_out, stay
+from .rehearsal import rehearse
 
 _TAKEN, _CLOSED = b"t", b"c"
 
@@ -52,6 +55,8 @@ def _fork_one(control: socket.socket) -> bytes:
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
+        with contextlib.suppress(OSError, ContainerdError):
+            rehearse()
         _, received, _, _ = socket.recv_fds(control, 1, 1)
         os.write(writing, _TAKEN if received else _CLOSED)
         os.close(writing)
@@ -82,7 +87,6 @@ def _carry_out(connection: socket.socket) -> NoReturn:
     try:
         request = json.loads(_read_all(connection))
         os.chdir(request["folder"])
-        os.environ.clear()
         os.environ.update(request["environment"])
         output, server = carry_out(request["arguments"], lambda: bytes(request["input"].encode("latin-1")))
         answer["output"] = output.decode("latin-1")
