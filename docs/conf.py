@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT))
 project = "minicontainerd"
 copyright = "the minicontainerd authors"
 extensions = ["myst_parser", "docs._ext.annotated", "docs._ext.generated"]
-exclude_patterns = ["_build", "_ext", "story"]
+exclude_patterns = ["_build", "_ext", "story", "bench"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 highlight_language = "none"

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 STARTUP_DELAY = 0.1
 """Seconds from the start to the first run."""
 
-SETTLE = 0.05
+SETTLE = 0.5
 """Seconds from a removal to the run it asks for."""
 
 

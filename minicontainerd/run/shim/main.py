@@ -24,7 +24,6 @@ Source: containerd@301026e core/runtime/v2/{binary,shim}.go, cmd/containerd-shim
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -196,7 +195,7 @@ def stay(server: Server) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)  # as containerd's shim: only Shutdown, or SIGKILL, ends it
         process.set_child_subreaper()
         _spare_from_oom()
-        serve(server.listener, server.namespace, server.events)
+        serve(server)
         status = 0
     except BaseException as error:
         import traceback
@@ -204,12 +203,10 @@ def stay(server: Server) -> NoReturn:
         print(f"time={time.time():.0f} level=error msg={error!r}", file=sys.stderr)
         traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(server.path)
         os._exit(status)
 
 
-def serve(listener: socket.socket, namespace: str, events: str) -> None:
+def serve(given: Server) -> None:
     """Serve the Task service in both its versions, whose messages are the same, until Shutdown.
 
     A daemon that dies between ``start`` and its first call has left us behind: without a container and without
@@ -221,8 +218,9 @@ def serve(listener: socket.socket, namespace: str, events: str) -> None:
     from .service import Service
 
     loop = Loop()
-    service = Service(loop, Publisher(loop, events, namespace), namespace)
-    server = Server(loop, listener)
+    service = Service(loop, Publisher(loop, given.events, given.namespace), given.namespace)
+    server = Server(loop, given.listener, given.path)
+    service.on_leaving = server.stop_listening
     for version in ("v2", "v3"):
         server.add(f"containerd.task.{version}.Task", service.methods())
 
@@ -236,8 +234,10 @@ def serve(listener: socket.socket, namespace: str, events: str) -> None:
 
     server.left_alone = left_alone
     left_alone()
-    loop.run()
-    server.close()
+    try:
+        loop.run()
+    finally:
+        server.close()
 
 
 def _leave_streams() -> None:

@@ -6,6 +6,7 @@ as ``Wait``, returns a :class:`Later`; whoever holds that gives the answer when 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -101,11 +102,12 @@ class Wire:
 
 
 class Server:
-    """Serves methods on every connection to *listener*."""
+    """Serves methods on every connection to *listener*, which is at *path*."""
 
-    def __init__(self, loop: Loop, listener: socket.socket) -> None:
+    def __init__(self, loop: Loop, listener: socket.socket, path: str) -> None:
         self._loop = loop
         self._listener = listener
+        self._path = path
         self._methods: dict[tuple[str, str], tuple[type[Message], Handler]] = {}
         self._wires: list[Wire] = []
         self.left_alone: Callable[[], None] = lambda: None
@@ -123,12 +125,19 @@ class Server:
         """Whether anybody holds a connection."""
         return bool(self._wires)
 
+    def stop_listening(self) -> None:
+        """Give the address up, for good. The name goes first: what is there afterwards is another's."""
+        if self._listener.fileno() >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
+
     def close(self) -> None:
         """Send what is still unsent, and stop listening."""
         for wire in self._wires:
             wire.flush_now()
-        self._loop.forget(self._listener.fileno())
-        self._listener.close()
+        self.stop_listening()
 
     def _accept(self, events: int) -> None:
         try:

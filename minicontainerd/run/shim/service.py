@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -32,6 +33,7 @@ from ...errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    Unavailable,
     Unimplemented,
     Unknown,
 )
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
     from .publisher import Publisher
 
 
+_TELLING_SECONDS = 5.0
+"""How long a shim that leaves waits for a daemon that has not heard every event."""
+
 _TOLD = {"Create", "Start", "Kill", "Delete", "Pause", "Resume", "Update"}
 """The methods that are part of a container's story (../explain.py)."""
 
@@ -65,6 +70,9 @@ class Service:
         self._publisher = publisher
         self._namespace = namespace
         self._containers: dict[str, Container] = {}
+        self._leaving = False
+        self.on_leaving: Callable[[], None] = lambda: None
+        """Called when it was asked to leave, and will: from now on others may have the address."""
         loop.reap(self._ended)
 
     @property
@@ -93,6 +101,8 @@ class Service:
         return told if handler.__name__ in _TOLD else handler
 
     def Create(self, request: api.CreateTaskRequest) -> api.CreateTaskResponse:
+        if self._leaving:
+            raise Unavailable("the shim is leaving")
         if request.id in self._containers:
             raise AlreadyExists(f"container {request.id}")
         if request.checkpoint:
@@ -294,17 +304,19 @@ class Service:
         return api.ConnectResponse(shim_pid=os.getpid(), task_pid=container.first.pid if container else 0)
 
     def Shutdown(self, request: api.ShutdownRequest) -> Empty:
-        if self.is_empty:
+        if self.is_empty and not self._leaving:
+            self._leaving = True
+            self.on_leaving()
             self._loop.later(0, self._end_when_told)
+            self._loop.later(_TELLING_SECONDS, self._loop.stop)
         return Empty()
 
     def _end_when_told(self) -> None:
-        """Stop once the answer is out and the daemon has heard every event; a little later in any case."""
+        """Stop once the answer is out and the daemon has heard every event."""
         if self._publisher.idle:
             self._loop.stop()
         else:
             self._loop.later(0.01, self._end_when_told)
-            self._loop.later(5, self._loop.stop)
 
     def _ended(self, pid: int, status: int) -> None:
         """A child has ended. Most are processes of containers; the rest were orphans that came to us."""
