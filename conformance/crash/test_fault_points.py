@@ -52,7 +52,9 @@ OPERATIONS = [
     Operation("create", (PULL,), CREATE, END, (IMAGES,)),
     Operation("start", (PULL, CREATE), START, END, (IMAGES, CONTAINERS)),
     Operation("run by a command", (PULL,), f"run --detach --null-io --runc-binary {MINIRUNC} IMAGE c sleep 1000", END),
-    Operation("exec", (PULL, CREATE, START), "tasks exec --exec-id e c true", END, (IMAGES, CONTAINERS)),
+    Operation(
+        "exec", (PULL, CREATE, START), "tasks exec --fifo-dir FIFOS --exec-id e c true", END, (IMAGES, CONTAINERS)
+    ),
     Operation("kill", (PULL, CREATE, START), KILL, END, (IMAGES, CONTAINERS)),
     Operation("delete", (PULL, CREATE, START, KILL, "WAIT"), "tasks rm c", END, (IMAGES, CONTAINERS)),
     Operation("remove", (PULL, CREATE), "containers rm c", END, (IMAGES,)),
@@ -103,16 +105,20 @@ class Walk:
         self.daemon, self.plan, self.image, self.operation = daemon, plan, image, operation
         self.ctr: Ctr = daemon.ctr.within(leaks.TOKEN)
 
+    def words(self, command: str) -> list[str]:
+        fifos = str(self.ctr.address.parent / "fifo")  # ctr does not remove them when its daemon dies
+        return command.replace("IMAGE", self.image).replace("FIFOS", fifos).split()
+
     def run(self, command: str, *, strict: bool = True) -> None:
         if command == "WAIT":
             self.ctr.wait_stopped("c")
             return
-        done = self.ctr.run(*command.replace("IMAGE", self.image).split(), seconds=SECONDS)
+        done = self.ctr.run(*self.words(command), seconds=SECONDS)
         assert not strict or done.code == 0, f"{command}: {done.err}"
 
     def run_into_fault(self, command: str) -> bool:
         """Run *command*, however it ends; a daemon that dies of it is started at once, for ctr may wait for it."""
-        words = self.ctr.command(*command.replace("IMAGE", self.image).split())
+        words = self.ctr.command(*self.words(command))
         null = subprocess.DEVNULL
         with subprocess.Popen(words, stdin=null, stdout=null, stderr=null) as client:
             give_up = time.monotonic() + SECONDS

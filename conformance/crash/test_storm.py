@@ -45,6 +45,7 @@ class Load(threading.Thread):
         self.ctr: Ctr = daemon.ctr.within(leaks.TOKEN)
         self.image = image
         self.address = str(daemon.ctr.address)
+        self.fifos = str(daemon.ctr.address.parent / "fifo")  # ctr does not remove them when its daemon dies
         self.rounds = 0
         self.error: Exception | None = None
         self._work = work
@@ -140,7 +141,9 @@ def lives(load: Load, round: int) -> None:
 
 def executes(load: Load, round: int) -> None:
     """One more process in the container that lives through it all."""
-    code, said = load.attempt("tasks", "exec", "--exec-id", f"e{round}", "survivor", "end", "7")
+    code, said = load.attempt(
+        "tasks", "exec", "--fifo-dir", load.fifos, "--exec-id", f"e{round}", "survivor", "end", "7"
+    )
     assert code in (7, 1, -1), f"the program said 7, the client was told {code}: {said}"
 
 
