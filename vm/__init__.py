@@ -20,7 +20,6 @@ qemu    the command line of a machine, its process, and the socket that controls
 ssh     a connection into the guest
 machine boot, save, restore; and the words of a test: succeed, fail, wait, copy, power_cut
 share   the source, as a disk of the guest's
-session a machine with the source in it, ready to test
 needs   what a test may need of a host, and whether this one has it
 plugin  pytest's side here: ``--in-vm``
 guest   pytest's side in the guest

@@ -1,0 +1,219 @@
+"""pytest's side here: ``--in-vm`` sends the selected tests into a guest and shows their results as if they ran here.
+
+Collection happens here, where it is quick. What is selected runs in the guest as one pytest run, since a connection
+for each assertion would cost more than the tests. Each report comes back as it is made, and goes through the same
+hooks as a report from this process, so the terminal, JUnit files and ``--maxfail`` work as ever. With ``-n 2`` there
+are two guests, and files are dealt out to them.
+
+Without a VM, a test whose needs (see ``needs``) this host does not meet is skipped with the reason; with
+``--vm=auto`` such tests, and no others, go to the guest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import shlex
+import threading
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vm import needs
+from vm.recipe import ROOT, cache
+
+MARK = "\x1e"
+"""Begins a line that the guest's side sends: ASCII's record separator."""
+
+OURS = ("--in-vm", "--vm")
+PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file")
+"""Options that are about this side."""
+
+
+ENVIRONMENT = (  # plugins that nobody asked for take seconds to import in the guest
+    "export PATH=/opt/venv/bin:$PATH HOME=/root PYTHONDONTWRITEBYTECODE=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("vm", "tests in a virtual machine")
+    group.addoption("--in-vm", action="store_true", help="run the selected tests in a guest")
+    group.addoption(
+        "--vm", choices=("auto", "never"), default="never", help="auto: tests whose needs this host lacks go to a guest"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """``-n`` means guests here, not processes; so xdist is told of none."""
+    config.stash[GUESTS] = 1
+    if config.option.in_vm and getattr(config.option, "numprocesses", None):
+        config.stash[GUESTS] = int(config.option.numprocesses)
+        config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+    return (yield)
+
+
+GUESTS = pytest.StashKey[int]()
+REMOTE = pytest.StashKey[list[pytest.Item]]()
+MISSING = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Judge each test's needs by this host, and decide where it runs."""
+    for item in items:
+        reasons = [_reason(item, name) for mark in item.iter_markers("needs") for name in mark.args]
+        item.stash[MISSING] = "; ".join(filter(None, reasons))
+        if item.stash[MISSING] and not config.option.in_vm and config.option.vm != "auto":
+            item.add_marker(pytest.mark.skip(reason=f"{item.stash[MISSING]} (--vm=auto runs it in a guest)"))
+
+
+def _reason(item: pytest.Item, name: str) -> str:
+    try:
+        return needs.reason_against(name)
+    except KeyError:
+        raise pytest.UsageError(f"{item.nodeid}: no such need: {name!r} (vm/needs.py has those there are)") from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Run here what runs here, then the rest over there."""
+    option = session.config.option
+    if option.collectonly or not (option.in_vm or option.vm == "auto"):
+        return (yield)
+    remote = [item for item in session.items if option.in_vm or item.stash.get(MISSING, "")]
+    session.items[:] = [item for item in session.items if item not in remote]
+    try:
+        result = yield
+    finally:
+        session.items.extend(remote)
+    if remote and not session.shouldfail and not session.shouldstop:
+        _run_remote(session, remote)
+    return result
+
+
+def _run_remote(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Run *items* in guests, and give every report to the hooks, in this thread."""
+    reports: queue.Queue[tuple[str, Any]] = queue.Queue()
+    stop = threading.Event()
+    shares = [share for share in deal(items, session.config.stash[GUESTS]) if share]
+    threads = [threading.Thread(target=_guest, args=(session.config, ids, reports, stop)) for ids in shares]
+    for thread in threads:
+        thread.start()
+    by_id = {item.nodeid: item for item in items}
+    running, done = len(threads), set[str]()
+    while running:
+        kind, value = reports.get()
+        if kind == "end":
+            running -= 1
+            _fail_missing(session, [by_id[id] for id in value[0] if id not in done], value[1])
+        elif kind == "start" and value in by_id:
+            session.ihook.pytest_runtest_logstart(nodeid=value, location=by_id[value].location)
+        elif kind == "report":
+            report = pytest.TestReport._from_json(value)
+            session.ihook.pytest_runtest_logreport(report=report)
+            if report.when == "teardown":
+                done.add(report.nodeid)
+                session.ihook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
+        if session.shouldfail or session.shouldstop:
+            stop.set()
+    for thread in threads:
+        thread.join()
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+
+
+def deal(items: Iterable[pytest.Item], guests: int) -> list[list[str]]:
+    """Deal the files out, the longest first, so that each guest has about as many tests."""
+    files: dict[str, list[str]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item.nodeid)
+    shares: list[list[str]] = [[] for _ in range(guests)]
+    for ids in sorted(files.values(), key=len, reverse=True):
+        min(shares, key=len).extend(ids)
+    return shares
+
+
+def _fail_missing(session: pytest.Session, items: list[pytest.Item], said: str) -> None:
+    """A test that sent no report has failed: the guest died, or its pytest did. Once is enough to tell why."""
+    for number, item in enumerate(items):
+        if session.shouldfail or session.shouldstop:
+            return
+        reason = f"no result came from the guest\n{said}" if number == 0 else "no result came from the guest"
+        report = pytest.TestReport(item.nodeid, item.location, {}, "failed", reason, "call")
+        session.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        session.ihook.pytest_runtest_logreport(report=report)
+
+
+def guest_arguments(arguments: Iterable[str], top: Path, here: Path) -> list[str]:
+    """The command line for the guest: without what concerns this side, and with paths as they are there.
+
+    >>> guest_arguments(["--in-vm", "-n", "2", "-x", "--junitxml=a.xml", "/top/tests"], Path("/top"), Path("/top"))
+    ['-x', '/src/tests']
+    """
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name in OURS or name in PATHS or word.startswith("-n"):
+            if not equals and (word in ("--vm", "-n") or name in PATHS):
+                next(words, None)
+            continue
+        kept.append(str(Path("/src", *Path(word).relative_to(top).parts)) if word.startswith(str(top)) else word)
+    return kept
+
+
+def _guest(config: pytest.Config, ids: list[str], reports: queue.Queue[tuple[str, Any]], stop: threading.Event) -> None:
+    """One guest's run, in a thread of its own; whatever happens, an ``end`` is the last that is sent."""
+    from vm.machine import Machine  # paramiko takes long to import, and most runs of pytest need none
+
+    said: list[str] = []
+    try:
+        with Machine.restored(source=True, tell=_tell(config)) as machine:
+
+            def line(text: str) -> None:
+                ordinary, mark, message = text.partition(MARK)  # pytest writes its dots without an end of line
+                said.append(ordinary)
+                for kind, value in json.loads(message).items() if mark else ():
+                    reports.put((kind, value))
+                if stop.is_set():
+                    machine.power_cut()
+
+            try:
+                machine.succeed(f"echo {shlex.quote(chr(10).join(ids))} > /run/ids")
+                ended = machine.run(_command(config, ids, machine.slowdown), line=line, seconds=120)
+                said.append(f"{ended.err}\npytest in the guest ended with {ended.code}")
+            finally:
+                with contextlib.suppress(OSError):
+                    (cache() / "last-console.log").write_bytes(machine.qemu.console.read_bytes())
+    except Exception as error:  # whatever it was becomes the failure of the tests that have no result
+        said.append(f"{type(error).__name__}: {error}")
+    finally:
+        reports.put(("end", (ids, "\n".join(said)[-6000:])))
+
+
+def _command(config: pytest.Config, ids: list[str], slowdown: float) -> str:
+    """The line for the guest's shell."""
+    here = config.invocation_params.dir
+    folder = Path("/src", *here.relative_to(ROOT).parts) if here.is_relative_to(ROOT) else Path("/src")
+    arguments = guest_arguments([str(word) for word in config.invocation_params.args], ROOT, here)
+    plugins = ["-p", "no:cacheprovider", "-p", "vm.guest", "--guest-ids=/run/ids"]
+    if any(id.startswith("tests/") for id in ids):
+        plugins += ["-p", "_hypothesis_pytestplugin"]
+    words = shlex.join(["/opt/venv/bin/python", "-m", "pytest", *plugins, *arguments])
+    return f"cd {folder}; {ENVIRONMENT} MINICONTAINERD_PATIENCE={slowdown:.1f}; {words}"
+
+
+def _tell(config: pytest.Config) -> Any:
+    """Print beside pytest's own lines, captured or not."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+
+    def tell(text: str) -> None:
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
+    return tell
