@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ..leaks import TOKEN, reap_zombies
 from ..patience import patience
 
@@ -180,6 +182,12 @@ class Container:
         while not self.output.read_text() and time.monotonic() < give_up:
             time.sleep(0.02)
         return self.output.read_text()
+
+
+def expect_gone(container: Container) -> None:
+    """The runtime knows nothing of *container* any more."""
+    with pytest.raises(Failure, match="does not exist|No such file"):
+        container.state()
 
 
 def _flags(words: tuple[str, ...]) -> int:

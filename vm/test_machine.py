@@ -1,4 +1,4 @@
-"""A real guest: the words of a test, and the names of what can go wrong. They run with ``--vm=auto``."""
+"""A real guest: the words of a test, and the names of what can go wrong. ``pytest vm`` starts them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,8 @@ import pytest
 from vm.machine import CommandFailed, DiskFull, Hang, Machine, Panic
 
 
-@pytest.fixture(scope="session", autouse=True)
-def guests_are_wanted(pytestconfig: pytest.Config) -> None:
-    if pytestconfig.option.vm != "auto":
-        pytest.skip("starts a guest; --vm=auto does")
-
-
 @pytest.fixture(scope="module")
-def shared(guests_are_wanted: None) -> Iterator[Machine]:
+def shared() -> Iterator[Machine]:
     with Machine.restored(source=True) as machine:
         yield machine
 
@@ -38,7 +32,7 @@ def test_it_is_root_on_pure_cgroup_v2_with_every_controller(shared: Machine) -> 
 def test_it_has_the_peers_and_the_source(shared: Machine) -> None:
     shared.succeed("containerd --version && runc --version && crun --version && skopeo --version && umoci --version")
     here = Path(__file__).read_text()
-    assert shared.succeed("cat /src/tests/vm/test_machine.py") == here.rstrip("\n")
+    assert shared.succeed("cat /src/vm/test_machine.py") == here.rstrip("\n")
 
 
 def test_an_exit_code_is_what_counts(shared: Machine) -> None:
