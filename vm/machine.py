@@ -243,7 +243,7 @@ class Machine:
     def copy_out(self, remote: str, local: Path) -> None:
         """Copy a file or a folder out of the guest."""
         with self._explained():
-            self.ssh.get(remote, local)
+            self.ssh.get(remote, local, COMMAND_SECONDS * self.slowdown)
 
     def power_cut(self) -> None:
         """Off, at once: what no disk had been asked to keep is lost. Boot it again to see what is left."""
@@ -259,7 +259,9 @@ class Machine:
         """testinfra's host object for this guest, for checks that look at it from outside."""
         import testinfra  # heavy, and only some tests want it
 
-        options = f"ssh_identity_file={self.recipe.folder / 'key'}&timeout=60"
+        config = self.folder / "ssh_config"  # our own connection to this port has checked the guest's key
+        config.write_text("Host 127.0.0.1\n  StrictHostKeyChecking no\n")
+        options = f"ssh_config={config}&ssh_identity_file={self.recipe.folder / 'key'}&timeout=60"
         return testinfra.get_host(f"paramiko://root@127.0.0.1:{self.qemu.port}?{options}")
 
     # how it ends

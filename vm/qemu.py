@@ -164,8 +164,9 @@ class Qemu:
             QemuFailed: QEMU ended for another reason.
         """
         console = self.console.read_text(errors="replace") if self.console.exists() else ""
-        if "Kernel panic" in console[-20000:]:
-            raise Panic("the guest's kernel panicked")
+        _, panicked, reason = console[-20000:].partition("Kernel panic - not syncing: ")
+        if panicked:
+            raise Panic(f"the guest's kernel panicked: {reason.splitlines()[0]}")
         if not self.alive():
             raise QemuFailed(f"QEMU has ended: {self.said()}")
         if self.ask("query-status")["status"] == "io-error":

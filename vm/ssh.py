@@ -96,6 +96,12 @@ class Ssh:
         Raises:
             Unreachable: the connection broke, or *seconds* went by without any output.
         """
+        code, out, err = self._run(command, input, seconds, line)
+        return Outcome(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def _run(
+        self, command: str, input: bytes, seconds: float | None, line: Callable[[str], None] | None
+    ) -> tuple[int, bytes, bytes]:
         if self._transport is None:
             raise Unreachable("not connected")
         try:
@@ -137,29 +143,38 @@ class Ssh:
         if done.code:
             raise OSError(f"{remote}: {done.err.strip()}")
 
-    def get(self, remote: str, local: Path) -> None:
-        """Copy a file or a folder from the guest to be *local*.
+    def get(self, remote: str, local: Path, seconds: float | None = None) -> None:
+        """Copy a file, or a folder with its files and folders, from the guest to be *local*.
 
         Raises:
             FileNotFoundError: it is not there.
+            Unreachable: as :meth:`run`.
         """
-        if self._transport is None:
-            raise Unreachable("not connected")
-        channel = self._transport.open_session()
         path = Path(remote)
-        channel.exec_command(f"tar -cf - -C {shlex.quote(str(path.parent))} {shlex.quote(path.name)}")
-        data = b""
-        while chunk := channel.recv(1 << 20):
-            data += chunk
-        if channel.recv_exit_status():
-            raise FileNotFoundError(f"{remote}: not in the guest")
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for member in archive.getmembers():
-                member.name = str(Path(local.name, *Path(member.name).parts[1:]))
-                archive.extract(member, local.parent, filter="data")
+        command = f"tar -cf - -C {shlex.quote(str(path.parent))} {shlex.quote(path.name)}"
+        code, archive, said = self._run(command, b"", seconds, None)
+        if code:
+            raise FileNotFoundError(f"{remote}: not copied from the guest: {said.decode(errors='replace').strip()}")
+        _unpack(archive, local)
 
 
-def _collect(channel: paramiko.Channel, seconds: float | None, line: Callable[[str], None] | None) -> Outcome:
+def _unpack(data: bytes, local: Path) -> None:
+    """Write the files and folders of an archive whose only top is to be called *local*; nothing else, nowhere else."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        for member in archive.getmembers():
+            parts = Path(member.name).parts[1:]
+            if ".." in parts:
+                raise OSError(f"the guest sent a path that leads elsewhere: {member.name}")
+            target = local.joinpath(*parts)
+            if member.isdir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif member.isreg() and (content := archive.extractfile(member)):
+                target.write_bytes(content.read())
+
+
+def _collect(
+    channel: paramiko.Channel, seconds: float | None, line: Callable[[str], None] | None
+) -> tuple[int, bytes, bytes]:
     """Read both streams to their ends. paramiko has no select of its own over both, so errors are drained beside."""
     out, err, partial = b"", b"", b""
     quiet_since = time.monotonic()
@@ -176,11 +191,11 @@ def _collect(channel: paramiko.Channel, seconds: float | None, line: Callable[[s
         if heard:
             quiet_since = time.monotonic()
             continue
-        if channel.exit_status_ready() and channel.eof_received:
+        if channel.closed or (channel.status_event.is_set() and channel.eof_received):
+            if not channel.status_event.is_set() or channel.exit_status == -1:
+                raise EOFError("closed without an exit status")
             break
-        if channel.closed and not channel.exit_status_ready():
-            raise EOFError("closed without an exit status")
         if seconds is not None and time.monotonic() - quiet_since > seconds:
             raise TimeoutError
         channel.status_event.wait(0.005)
-    return Outcome(channel.recv_exit_status(), out.decode(errors="replace"), err.decode(errors="replace"))
+    return channel.recv_exit_status(), out, err

@@ -78,7 +78,7 @@ def test_a_full_disk_is_called_so(spoiled: Machine) -> None:
 
 
 def test_a_panic_is_called_so(spoiled: Machine) -> None:
-    with pytest.raises(Panic, match=r"panicked(?s:.*)sysrq triggered crash"):
+    with pytest.raises(Panic, match="panicked: sysrq triggered crash"):
         spoiled.run("echo c > /proc/sysrq-trigger")
 
 
