@@ -11,12 +11,13 @@ import sys
 import termios
 import time
 import tty
+from typing import Any
 
 import click
 import paramiko
 
 from vm import host, image
-from vm.machine import CommandFailed, Hang, HostDiskFull, Machine, Panic, QemuFailed
+from vm.machine import CommandFailed, Hang, HostDiskFull, Machine, Panic, QemuFailed, saved_names
 from vm.recipe import ROOT, Recipe, cache
 
 ERRORS = (CommandFailed, Hang, HostDiskFull, Panic, QemuFailed, host.NotHere, image.BuildFailed)
@@ -77,10 +78,10 @@ def shell() -> None:
 
 @main.command()
 def console() -> None:
-    """What the last guest that ran tests wrote to its console."""
+    """What the last guest wrote to its console."""
     kept = cache() / "last-console.log"
     if not kept.exists():
-        raise click.ClickException("no guest has run tests yet")
+        raise click.ClickException("no guest has run yet")
     click.echo(kept.read_text(errors="replace"), nl=False)
 
 
@@ -103,10 +104,12 @@ def status() -> None:
 @main.command()
 @click.option("--all", "everything", is_flag=True, help="The image of this recipe and its saved machines too.")
 def clean(everything: bool) -> None:
-    """Remove what other recipes left in the cache."""
-    key = Recipe().image_key
+    """Remove what other recipes, and earlier versions of this one, left in the cache."""
+    recipe = Recipe()
+    kept = {"lock", image.packages_tar(recipe).name, recipe.folder.name, *saved_names(recipe)}
     for path in sorted(cache().iterdir()):
-        if everything or (key not in path.name and path.name.startswith(("image-", "saved-", "wheels-"))):
+        old = path.name.startswith(("image-", "packages-", "saved-", "wheels-")) and path.stem not in kept
+        if everything or (old and path.name not in kept):
             tell(f"removing {path}")
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -114,17 +117,21 @@ def clean(everything: bool) -> None:
 def _pass_on(channel: paramiko.Channel) -> None:
     """Between this terminal, in raw mode, and the guest's, until that ends."""
     before = termios.tcgetattr(sys.stdin)
+    sources: list[Any] = [channel, sys.stdin]
     try:
         tty.setraw(sys.stdin)
         while True:
-            ready, _, _ = select.select([channel, sys.stdin], [], [])
+            ready, _, _ = select.select(sources, [], [])
             if channel in ready:
                 said = channel.recv(4096)
                 if not said:
                     return
                 os.write(sys.stdout.fileno(), said)
             if sys.stdin in ready:
-                channel.sendall(os.read(sys.stdin.fileno(), 4096))
+                typed = os.read(sys.stdin.fileno(), 4096)
+                channel.sendall(typed or b"\x04")  # the end of our input is Ctrl-D to the shell
+                if not typed:
+                    sources.remove(sys.stdin)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 

@@ -76,7 +76,7 @@ def build(recipe: Recipe, tell: Tell = print, *, fresh: bool = False) -> Path:
     with _alone():
         if fresh:
             shutil.rmtree(recipe.folder, ignore_errors=True)
-            _packages_tar(recipe).unlink(missing_ok=True)
+            packages_tar(recipe).unlink(missing_ok=True)
         if not recipe.folder.exists():
             packages = _packages(recipe, tell)
             wheels = _wheels(recipe, tell)
@@ -107,13 +107,14 @@ def _run(command: list[str], advice: str, folder: Path, **environment: str) -> N
         raise BuildFailed(f"{command[0]} ended with {done.returncode}\n{said}\n{advice}")
 
 
-def _packages_tar(recipe: Recipe) -> Path:
+def packages_tar(recipe: Recipe) -> Path:
+    """Where the unpacked packages of *recipe* are kept, for other recipes of the same packages too."""
     asked = "\n".join([SUITE, FETCH_KERNEL, *recipe.packages])
     return cache() / f"packages-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.tar"
 
 
 def _packages(recipe: Recipe, tell: Tell) -> Path:
-    target = _packages_tar(recipe)
+    target = packages_tar(recipe)
     if target.exists():
         return target
     _expect_programs("mmdebstrap", "mke2fs")

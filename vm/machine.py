@@ -78,7 +78,7 @@ class Machine:
             self.recipe,
             self.folder,
             accelerator,
-            min(2, os.cpu_count() or 1),
+            _processors(),
             _free_port(),
             data or self.folder / "data.raw",
             data_cache,
@@ -108,10 +108,7 @@ class Machine:
 
     def _saved(self, name: str) -> Path:
         """Where the state *name* is kept: what it depends on is in the folder's name."""
-        parts = [qemu_version(), self.qemu.accelerator, self.qemu.processors, self.recipe.memory_mib, INIT]
-        parts += [(ROOT / "vm" / file).read_text() for file in ("qemu.py", "machine.py")]
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-        return cache() / f"saved-{self.recipe.image_key}-{key}-{name}"
+        return cache() / f"{_saved_prefix(self.recipe, self.qemu.accelerator)}-{name}"
 
     def _save_first(self, name: str, saved: Path, prepare: Callable[[Machine], None] | None) -> None:
         started = time.monotonic()
@@ -269,6 +266,8 @@ class Machine:
     def close(self) -> None:
         """End it, and remove what was its own."""
         self.power_cut()
+        with contextlib.suppress(FileNotFoundError):  # it never started
+            shutil.copy(self.qemu.console, cache() / "last-console.log")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Machine:
@@ -312,6 +311,22 @@ class Machine:
             raise Hang(f"{error}{self._where()}") from error
         except (Panic, HostDiskFull, QemuFailed) as reason:
             raise type(reason)(f"{reason}{self._where()}") from None
+
+
+def _processors() -> int:
+    return min(2, os.cpu_count() or 1)
+
+
+def _saved_prefix(recipe: Recipe, accelerator: str) -> str:
+    parts = [qemu_version(), accelerator, _processors(), recipe.memory_mib, INIT]
+    parts += [(ROOT / "vm" / file).read_text() for file in ("qemu.py", "machine.py")]
+    return f"saved-{recipe.image_key}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]}"
+
+
+def saved_names(recipe: Recipe) -> list[str]:
+    """The folders in the cache with saved states of *recipe* that would be restored today."""
+    prefixes = tuple(_saved_prefix(recipe, accelerator) for accelerator in ("kvm", "tcg"))
+    return [path.name for path in cache().iterdir() if path.name.startswith(prefixes)]
 
 
 def _free_port() -> int:

@@ -11,7 +11,6 @@ Without a VM, a test whose needs (see ``needs``) this host does not meet is skip
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import shlex
@@ -23,7 +22,7 @@ from typing import Any
 import pytest
 
 from vm import needs
-from vm.recipe import ROOT, cache
+from vm.recipe import ROOT
 
 MARK = "\x1e"
 """Begins a line that the guest's side sends: ASCII's record separator."""
@@ -182,13 +181,9 @@ def _guest(config: pytest.Config, ids: list[str], reports: queue.Queue[tuple[str
                 if stop.is_set():
                     machine.power_cut()
 
-            try:
-                machine.succeed(f"echo {shlex.quote(chr(10).join(ids))} > /run/ids")
-                ended = machine.run(_command(config, ids, machine.slowdown), line=line, seconds=120)
-                said.append(f"{ended.err}\npytest in the guest ended with {ended.code}")
-            finally:
-                with contextlib.suppress(OSError):
-                    (cache() / "last-console.log").write_bytes(machine.qemu.console.read_bytes())
+            machine.succeed(f"echo {shlex.quote(chr(10).join(ids))} > /run/ids")
+            ended = machine.run(_command(config, ids, machine.slowdown), line=line, seconds=120)
+            said.append(f"{ended.err}\npytest in the guest ended with {ended.code}")
     except Exception as error:  # whatever it was becomes the failure of the tests that have no result
         said.append(f"{type(error).__name__}: {error}")
     finally:
