@@ -1,8 +1,7 @@
 """What a test may need of the host it runs on, and whether this host has it.
 
-``@pytest.mark.needs("root", "cgroup-v2")`` declares; nothing else decides. A test whose needs are not met here is
-skipped with the reason, or, with ``--vm=auto``, runs in the guest, which has most of them. A need that is in no table
-stops the collection.
+``@pytest.mark.needs("root", "cgroup-v2")`` declares; nothing else decides. A test whose needs are not met here runs
+in a guest, which has most of them, or is skipped with the reason. A need that is in no table stops the collection.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ for each assertion would cost more than the tests. Each report comes back as it 
 hooks as a report from this process, so the terminal, JUnit files and ``--maxfail`` work as ever. With ``-n 2`` there
 are two guests, and files are dealt out to them.
 
-Without a VM, a test whose needs (see ``needs``) this host does not meet is skipped with the reason; with
-``--vm=auto`` such tests, and no others, go to the guest.
+Otherwise tests run here, and those whose needs (see ``needs``) this host does not meet go to a guest after the others.
+With ``--vm=never``, or where no guest can be started, they are skipped with that reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from vm import needs
+from vm import host, needs
 from vm.recipe import ROOT
 
 MARK = "\x1e"
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vm", "tests in a virtual machine")
     group.addoption("--in-vm", action="store_true", help="run the selected tests in a guest")
     group.addoption(
-        "--vm", choices=("auto", "never"), default="never", help="auto: tests whose needs this host lacks go to a guest"
+        "--vm", choices=("auto", "never"), default="auto", help="auto: tests whose needs this host lacks go to a guest"
     )
 
 
@@ -63,11 +63,26 @@ MISSING = pytest.StashKey[str]()
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Judge each test's needs by this host, and decide where it runs."""
+    no_guest = "" if config.option.in_vm else _no_guest(config)
     for item in items:
         reasons = [_reason(item, name) for mark in item.iter_markers("needs") for name in mark.args]
         item.stash[MISSING] = "; ".join(filter(None, reasons))
-        if item.stash[MISSING] and not config.option.in_vm and config.option.vm != "auto":
-            item.add_marker(pytest.mark.skip(reason=f"{item.stash[MISSING]} (--vm=auto runs it in a guest)"))
+        if item.stash[MISSING] and no_guest:
+            item.add_marker(pytest.mark.skip(reason=f"{item.stash[MISSING]}; {no_guest}"))
+            item.stash[MISSING] = ""
+
+
+def _no_guest(config: pytest.Config) -> str:
+    """Why no test goes to a guest; empty if some may."""
+    if config.option.vm == "never":
+        return "--vm=never"
+    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        return "with -n, only --in-vm starts guests"
+    try:
+        host.expect_programs()
+    except host.NotHere as reason:
+        return str(reason)
+    return ""
 
 
 def _reason(item: pytest.Item, name: str) -> str:
@@ -81,9 +96,9 @@ def _reason(item: pytest.Item, name: str) -> str:
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     """Run here what runs here, then the rest over there."""
     option = session.config.option
-    if option.collectonly or not (option.in_vm or option.vm == "auto"):
-        return (yield)
     remote = [item for item in session.items if option.in_vm or item.stash.get(MISSING, "")]
+    if option.collectonly or not remote:
+        return (yield)
     session.items[:] = [item for item in session.items if item not in remote]
     try:
         result = yield
@@ -195,7 +210,7 @@ def _command(config: pytest.Config, ids: list[str], slowdown: float) -> str:
     here = config.invocation_params.dir
     folder = Path("/src", *here.relative_to(ROOT).parts) if here.is_relative_to(ROOT) else Path("/src")
     arguments = guest_arguments([str(word) for word in config.invocation_params.args], ROOT, here)
-    plugins = ["-p", "no:cacheprovider", "-p", "vm.guest", "--guest-ids=/run/ids"]
+    plugins = ["-p", "no:cacheprovider", "-p", "vm.guest", "--guest-ids=/run/ids", "--vm=never"]
     if any(id.startswith("tests/") for id in ids):
         plugins += ["-p", "_hypothesis_pytestplugin"]
     words = shlex.join(["/opt/venv/bin/python", "-m", "pytest", *plugins, *arguments])
