@@ -35,7 +35,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy minicontainerd tests conformance bench vm
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --vm=never
 
 # Each test of a seam is asked of the real software and then of ours; a test that the real one fails is wrong.
 conformance: install

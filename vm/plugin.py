@@ -127,7 +127,7 @@ def _run_remote(session: pytest.Session, items: list[pytest.Item]) -> None:
         elif kind == "start" and value in by_id:
             session.ihook.pytest_runtest_logstart(nodeid=value, location=by_id[value].location)
         elif kind == "report":
-            report = pytest.TestReport._from_json(value)
+            report = _report(value)
             session.ihook.pytest_runtest_logreport(report=report)
             if report.when == "teardown":
                 done.add(report.nodeid)
@@ -138,6 +138,14 @@ def _run_remote(session: pytest.Session, items: list[pytest.Item]) -> None:
         thread.join()
     if session.shouldfail:
         raise session.Failed(session.shouldfail)
+
+
+def _report(data: dict[str, Any]) -> pytest.TestReport:
+    """A report as it was there, with the place of a skip as it is here."""
+    if isinstance(data.get("longrepr"), list):  # JSON has no tuples
+        path, line, reason = data["longrepr"]
+        data["longrepr"] = (path.replace("/src", str(ROOT), 1), line, reason)
+    return pytest.TestReport._from_json(data)
 
 
 def deal(items: Iterable[pytest.Item], guests: int) -> list[list[str]]:

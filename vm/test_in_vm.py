@@ -20,7 +20,7 @@ def _pytest(*arguments: str) -> tuple[int, str]:
 
 def test_every_outcome_arrives_with_its_output(tmp_path: Path) -> None:
     code, said = _pytest("--in-vm", "vm/examples/outcomes.py", f"--junitxml={tmp_path / 'results.xml'}")
-    assert code == 1
+    assert code == 1, said
     assert "1 failed, 5 passed, 1 skipped, 1 xfailed, 1 error" in said
     assert "said before it failed" in said and "seen in the guest" in said and "the fixture is broken" in said
     cases = ElementTree.parse(tmp_path / "results.xml").getroot().findall(".//testcase")
