@@ -21,7 +21,8 @@ from ..leaks import TOKEN, reap_zombies
 from ..patience import patience
 
 APPLETS = (
-    "sh cat echo ls id sleep true false mount ps env pwd hostname stat kill touch mkdir ulimit readlink test grep tty"
+    "sh cat echo ls id sleep true false mount ps env pwd hostname stat kill touch mkdir ulimit readlink test grep "
+    "tty head tail"
 )
 _numbers = itertools.count()
 
