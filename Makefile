@@ -9,7 +9,8 @@ PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 
 # What the package needs from Debian (libseccomp2, busybox-static), and the peers that the suite asks first.
-DEBIAN := attr busybox-static containerd crun docker-registry libseccomp2 mmdebstrap openssl python3-venv runc skopeo umoci
+DEBIAN := attr busybox-static containerd crun docker-registry erofs-utils libseccomp2 mmdebstrap openssl \
+	python3-venv qemu-system-x86 qemu-utils runc skopeo umoci
 
 .PHONY: install check demo test conformance docs bench clean
 
@@ -32,9 +33,9 @@ demo: install
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy minicontainerd tests conformance bench
+	$(BIN)/mypy minicontainerd tests conformance bench vm
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --vm=never
 
 # Each test of a seam is asked of the real software and then of ours; a test that the real one fails is wrong.
 conformance: install

@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from .patience import patience
+
 TOKEN = f"conf{os.getpid()}"
 """Part of every container id and folder name of this session."""
 
@@ -31,7 +33,7 @@ def remains(folder: Path | None = None) -> set[str]:
 
 def new_remains(before: set[str], seconds: float = 3.0, folder: Path | None = None) -> set[str]:
     """What is there now and was not *before*; what goes away by itself gets *seconds* for it."""
-    give_up = time.monotonic() + seconds
+    give_up = time.monotonic() + patience(seconds)
     while True:
         reap_zombies()
         left = remains(folder) - before

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from minicontainerd.oci.mount import Mount
 
+from .patience import patience
+
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
@@ -35,7 +37,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: f
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path}
         )
     try:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{shlex.join(command)} is not ready:\n{log.read_text()[-2000:]}")
@@ -44,7 +46,7 @@ def running(command: list[str], log: Path, ready: Callable[[], bool], seconds: f
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(patience(10))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -105,7 +107,7 @@ class Ctr:
 
     def run(self, *arguments: str, input: bytes = b"", seconds: float = 60) -> Outcome:
         """Run a command, however it ends."""
-        done = subprocess.run(self.command(*arguments), capture_output=True, input=input, timeout=seconds)
+        done = subprocess.run(self.command(*arguments), capture_output=True, input=input, timeout=patience(seconds))
         return Outcome(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def __call__(self, *arguments: str, input: bytes | None = None) -> str:
@@ -129,7 +131,7 @@ class Ctr:
         Raises:
             TimeoutError: it still runs, or is not there.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while not any(line.split()[::2] == [id, "STOPPED"] for line in self("tasks", "ls").splitlines()):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"task {id} has not stopped: {self('tasks', 'ls')}")

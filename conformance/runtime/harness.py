@@ -15,10 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ..leaks import TOKEN, reap_zombies
+from ..patience import patience
 
 APPLETS = (
-    "sh cat echo ls id sleep true false mount ps env pwd hostname stat kill touch mkdir ulimit readlink test grep tty"
+    "sh cat echo ls id sleep true false mount ps env pwd hostname stat kill touch mkdir ulimit readlink test grep "
+    "tty head tail"
 )
 _numbers = itertools.count()
 
@@ -55,7 +59,12 @@ class Runtime:
         command = [self.program, "--root", str(self.root), "--log", str(log), "--log-format", "json", *arguments]
         with output.open("wb+") as file:
             result = subprocess.run(
-                command, input=text.encode(), stdout=file, stderr=subprocess.STDOUT, timeout=seconds, check=False
+                command,
+                input=text.encode(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=patience(seconds),
+                check=False,
             )
         said = output.read_text(errors="replace")
         if result.returncode != 0:
@@ -113,7 +122,7 @@ class Container:
         command += ["create", "--bundle", str(self.bundle), "--pid-file", str(self.pid_file), *flags, self.id]
         with self.output.open("wb") as file:
             result = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=30, check=False
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=patience(30), check=False
             )
         if result.returncode != 0:
             reason = self.runtime.last_error(log) or self.output.read_text(errors="replace")
@@ -145,7 +154,7 @@ class Container:
 
     def wait(self, status: str, seconds: float = 10) -> Container:
         """Wait until the container has *status*."""
-        give_up = time.monotonic() + seconds
+        give_up = time.monotonic() + patience(seconds)
         while (found := self.status) != status:
             assert time.monotonic() < give_up, f"still {found}, not {status}, after {seconds} s"
             time.sleep(0.02)
@@ -170,10 +179,16 @@ class Container:
 
     def written(self, seconds: float = 5) -> str:
         """What the program has written, once there is anything."""
-        give_up = time.monotonic() + seconds
+        give_up = time.monotonic() + patience(seconds)
         while not self.output.read_text() and time.monotonic() < give_up:
             time.sleep(0.02)
         return self.output.read_text()
+
+
+def expect_gone(container: Container) -> None:
+    """The runtime knows nothing of *container* any more."""
+    with pytest.raises(Failure, match="does not exist|No such file"):
+        container.state()
 
 
 def _flags(words: tuple[str, ...]) -> int:

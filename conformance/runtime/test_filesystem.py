@@ -67,8 +67,7 @@ def test_the_propagation_of_a_mount_is_as_asked(container: Container, option: st
     container.config["mounts"].append(
         {"destination": "/data", "type": "bind", "source": str(shared), "options": ["rbind", option]}
     )
-    if option == "rshared":
-        container.linux["rootfsPropagation"] = "shared"
+    container.linux["rootfsPropagation"] = "shared" if option == "rshared" else "rslave"
     found = {word for word in options_of(container, "/data") if ":" in word}
     assert any(word.startswith(field) for word in found) if field else not found
 

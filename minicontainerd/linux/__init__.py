@@ -14,6 +14,7 @@ namespaces    unshare, setns
 fork          a child that is born in its cgroup
 process       prctl, start times, names, limits of oom; scheduling beside it
 capabilities  the five sets
+apparmor      a profile, from the next execve on
 seccomp       filters: compiled by libseccomp, loaded by one call
 cgroup        version 2, as files; kernel_file writes a setting
 terminal      pseudo-terminals, and a descriptor sent to another process

@@ -29,7 +29,7 @@ foreground  stay with a process, show its terminal
 shim/       the daemon's side: a package with a first page of its own
 =========== ============================================================================================
 
-Left out: checkpoints (CRIU), systemd's cgroups, AppArmor and SELinux, id-mapped mounts, tmpcopyup, seccomp
+Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup, seccomp
 notification. Each is refused by name where it is asked for. Not refused but not applied either: device rules
 (``resources.devices``), which take an eBPF program on version 2; a container without CAP_MKNOD cannot make a device
 all the same. Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.

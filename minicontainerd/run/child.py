@@ -24,7 +24,7 @@ import select
 import signal
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from ..linux import cgroup, namespaces, process, seccomp, terminal
+from ..linux import apparmor, cgroup, namespaces, process, seccomp, terminal
 from ..linux.kernel_file import write_setting
 from ..linux.loopback import bring_up
 from ..linux.tell import open_files, speak_as, step
@@ -179,6 +179,9 @@ def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
     user, no_new_privileges = each.get("user", {}), each.get("noNewPrivileges", False)
     with step("give up privileges, in the order that the kernel forces", spec="runtime-spec config.md#linux-process"):
         program.schedule(each)
+        if profile := each.get("apparmorProfile"):
+            with told_as("apparmor failed to apply profile"):
+                apparmor.change_on_exec(profile)
         if no_new_privileges:
             process.set_no_new_privs()
         if plan.filter and not no_new_privileges:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any
 
-from ..linux import capabilities, namespaces, seccomp
+from ..linux import apparmor, capabilities, namespaces, seccomp
 from ..linux.mount_options import WORDS
 from .state import VERSION, Container
 
@@ -90,7 +90,7 @@ def features() -> dict[str, Any]:
                 "knownFlags": seccomp.FLAGS,
                 "supportedFlags": seccomp.FLAGS,
             },
-            "apparmor": {"enabled": False},
+            "apparmor": {"enabled": apparmor.is_enabled()},
             "selinux": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}},
         },

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
+from ..linux import apparmor
 from ..linux.namespaces import FLAGS
 
 if TYPE_CHECKING:
@@ -101,8 +102,9 @@ def check_process(process: Process | None) -> None:
         raise InvalidArgument("Cwd must be an absolute path")
     if not process.get("args"):
         raise InvalidArgument("args must not be empty")
-    for key, module in (("apparmorProfile", "AppArmor"), ("selinuxLabel", "SELinux")):
-        if process.get(key):
+    modules = (("apparmorProfile", "AppArmor", apparmor.is_enabled()), ("selinuxLabel", "SELinux", False))
+    for key, module, is_here in modules:
+        if process.get(key) and not is_here:
             raise Unimplemented(f"{key} is specified in config, but {module} is disabled or not supported")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from minicontainerd.errors import InvalidArgument, NotFound, Unimplemented
+from minicontainerd.linux import apparmor
 from minicontainerd.run import example, validate
 
 
@@ -67,13 +68,20 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
         ({"linux__seccomp": {"listenerPath": "/x"}}, "listenerPath"),
         ({"linux__personality": {"domain": "LINUX32"}}, "personality"),
         ({"linux__namespaces": [*without(""), {"type": "time"}]}, "time namespaces"),
-        ({"process__apparmorProfile": "x"}, "AppArmor"),
         ({"process__selinuxLabel": "x"}, "SELinux"),
     ],
 )
 def test_what_is_left_out_here_is_said_to_be(changes: dict[str, Any], word: str) -> None:
     with pytest.raises(Unimplemented, match=word):
         validate.check(config(**changes))
+
+
+def test_a_profile_is_refused_where_the_kernel_confines_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apparmor, "is_enabled", lambda: False)
+    with pytest.raises(Unimplemented, match="AppArmor is disabled"):
+        validate.check(config(process__apparmorProfile="x"))
+    monkeypatch.setattr(apparmor, "is_enabled", lambda: True)
+    validate.check(config(process__apparmorProfile="x"))
 
 
 def test_settings_of_namespaces_of_its_own_are_accepted() -> None:

@@ -1,0 +1,87 @@
+"""A real guest: the words of a test, and the names of what can go wrong. ``pytest vm`` starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vm.machine import CommandFailed, DiskFull, Hang, Machine, Panic
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Machine]:
+    with Machine.restored(source=True) as machine:
+        yield machine
+
+
+@pytest.fixture
+def spoiled() -> Iterator[Machine]:
+    """A machine for one test, which breaks it."""
+    with Machine.restored() as machine:
+        yield machine
+
+
+def test_it_is_root_on_pure_cgroup_v2_with_every_controller(shared: Machine) -> None:
+    assert shared.succeed("id -u", "stat -f -c %T /sys/fs/cgroup") == "0\ncgroup2fs"
+    found = shared.succeed("cat /sys/fs/cgroup/cgroup.subtree_control").split()
+    assert {"cpu", "cpuset", "io", "memory", "pids"} <= set(found)
+
+
+def test_it_has_the_peers_and_the_source(shared: Machine) -> None:
+    shared.succeed("containerd --version && runc --version && crun --version && skopeo --version && umoci --version")
+    here = Path(__file__).read_text()
+    assert shared.succeed("cat /src/vm/test_machine.py") == here.rstrip("\n")
+
+
+def test_an_exit_code_is_what_counts(shared: Machine) -> None:
+    assert shared.fail("echo no; exit 3") == "no\n"
+    with pytest.raises(CommandFailed, match="succeeded, and should not"):
+        shared.fail("true")
+    with pytest.raises(CommandFailed, match=r"ended with 3(?s:.*)end of the console(?s:.*)qemu-system"):
+        shared.succeed("exit 3")
+
+
+def test_it_waits_for_what_comes_later(shared: Machine) -> None:
+    shared.succeed("(sleep 0.5; echo late > /tmp/later) > /dev/null 2>&1 &")
+    assert shared.wait_until_succeeds("cat /tmp/later") == "late"
+
+
+def test_files_go_in_and_out(shared: Machine, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/file").write_bytes(bytes(range(256)) * 1000)
+    shared.copy_in(tmp_path / "in", "/tmp/copied")
+    shared.copy_out("/tmp/copied", tmp_path / "out")
+    assert (tmp_path / "out/file").read_bytes() == (tmp_path / "in/file").read_bytes()
+
+
+def test_testinfra_sees_it_from_outside(shared: Machine) -> None:
+    assert shared.testinfra().file("/etc/minicontainerd-guest").is_file
+
+
+def test_what_was_synced_survives_a_power_cut_of_the_same_disk(tmp_path: Path) -> None:
+    data = tmp_path / "data.raw"
+    with Machine.restored(data=data, data_cache="none") as machine:
+        machine.succeed("mke2fs -q -t ext4 /dev/vdc && mkdir /disk && mount /dev/vdc /disk")
+        machine.succeed("echo kept > /disk/kept && sync /disk/kept /disk", "echo lost > /disk/lost")
+        machine.power_cut()
+    with Machine.restored(data=data, data_cache="none") as machine:
+        machine.succeed("mkdir /disk && mount /dev/vdc /disk")
+        assert machine.succeed("cat /disk/kept") == "kept"
+        assert "lost" not in machine.run("cat /disk/lost").out
+
+
+def test_a_full_disk_is_called_so(spoiled: Machine) -> None:
+    with pytest.raises(DiskFull, match="no room on /tmp"):
+        spoiled.succeed("dd if=/dev/zero of=/tmp/full bs=1M")
+
+
+def test_a_panic_is_called_so(spoiled: Machine) -> None:
+    with pytest.raises(Panic, match="panicked: sysrq triggered crash"):
+        spoiled.run("echo c > /proc/sysrq-trigger")
+
+
+def test_a_hang_is_called_so(spoiled: Machine) -> None:
+    with pytest.raises(Hang, match="nothing from the guest"):
+        spoiled.run("sleep 10000", seconds=0.1)
