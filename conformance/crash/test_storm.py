@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -23,10 +24,12 @@ from ..peers import Ctr
 from .consistency import contradictions
 from .daemon import Mortal
 
+T = TypeVar("T")
+
 PATIENCE = 90
 """Seconds within which a client must get one step done, however often the daemon dies meanwhile."""
 
-STOPPED = 3  # containerd.v1.types.Status
+CREATED, STOPPED = 1, 3  # containerd.v1.types.Status
 
 
 @pytest.fixture
@@ -82,17 +85,17 @@ class Load(threading.Thread):
         """Run the command *words* until *done*, however often that takes."""
         give_up = time.monotonic() + PATIENCE
         said = ""
-        while not self.holds(done):
+        while not self.ask(done):
             assert time.monotonic() < give_up, f"{words} does not get done: {said}"
             said = self.attempt(*words)[1] if words else ""
             time.sleep(0.01)
 
-    def holds(self, condition: Callable[[], bool]) -> bool:
-        """Whether *condition* holds, asked until the daemon answers."""
+    def ask(self, question: Callable[[], T]) -> T:
+        """What *question* answers, asked until the daemon does."""
         give_up = time.monotonic() + PATIENCE
         while True:
             try:
-                return condition()
+                return question()
             except (ContainerdError, RuntimeError):
                 assert time.monotonic() < give_up, "the daemon does not answer"
                 time.sleep(0.02)
@@ -122,9 +125,9 @@ def lives(load: Load, round: int) -> None:
 
     def has_started() -> bool:
         status, _ = load.task(id)
-        if status == 1:  # created, and the daemon died before it could be started
-            load.attempt("tasks", "rm", "--force", id)
-        return status > 1
+        if status == CREATED:  # the daemon died before it could be started
+            load.until(lambda: not load.has("tasks", id), "tasks", "rm", "--force", id)
+        return status > CREATED
 
     def has_ended() -> bool:
         status, _ = load.task(id)
@@ -134,7 +137,7 @@ def lives(load: Load, round: int) -> None:
     load.until(exists, "containers", "create", load.image, id, "end", str(code))
     load.until(has_started, "tasks", "start", "--detach", "--null-io", id)
     load.until(has_ended)
-    assert load.holds(lambda: load.task(id) == (STOPPED, code)), f"{id} ended otherwise"
+    assert load.ask(lambda: load.task(id)) == (STOPPED, code)
     load.until(lambda: not load.has("tasks", id), "tasks", "rm", id)
     load.until(lambda: not load.has("containers", id), "containers", "rm", id)
 
