@@ -42,6 +42,7 @@ STREAM_WINDOW = 1 << 20
 logging.getLogger("hpack").setLevel(logging.WARNING)  # it tells every field of every call, whoever listens
 
 MAX_HEADERS = 64 << 10
+MAX_KNOWN = 256
 MAX_STREAMS = 10_000
 Headers = list[tuple[str, str]]
 
@@ -142,6 +143,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, open_stream: Callable[[Stream, Headers], Receiver]) -> None:
         self._open_stream = open_stream
         self._decoder = Decoder()
+        self._decoded: dict[bytes, Headers] = {}
         self._headers = hpack.Decoder(max_header_list_size=MAX_HEADERS)
         self._streams: dict[int, tuple[Stream, Receiver]] = {}
         self._last = 0
@@ -248,7 +250,7 @@ class Connection(asyncio.Protocol):
             return
         (first, block), self._block = self._block, None
         try:  # always, also of what is not wanted: the table that both sides keep must stay the same
-            headers = [(_text(name), _text(value)) for name, value in self._headers.decode(bytes(block), raw=True)]
+            headers = self._decode(bytes(block))
         except (hpack.HPACKError, ValueError) as error:
             raise ProtocolError(Code.COMPRESSION_ERROR, str(error)) from None
         if first.stream in self._streams:  # trailers: gRPC clients send none that matter
@@ -267,6 +269,21 @@ class Connection(asyncio.Protocol):
         receiver.begun()
         if first.has(END_STREAM) and self.has(stream):
             receiver.ended()
+
+    def _decode(self, block: bytes) -> Headers:
+        """The fields of a header block.
+
+        Where every byte has its highest bit set there are only places in the table (RFC 7541, section 6.1). Such a
+        block changes nothing, and means the same again until another one does: most calls on a connection have one.
+        """
+        known = self._decoded.get(block)
+        if known is None:
+            known = [(_text(name), _text(value)) for name, value in self._headers.decode(block, raw=True)]
+            if min(block, default=0) < 0x80 or len(self._decoded) >= MAX_KNOWN:
+                self._decoded.clear()
+            else:
+                self._decoded[block] = known
+        return known
 
     def _reset(self, frame: Frame) -> None:
         if len(frame.payload) != 4 or frame.stream > self._last:
