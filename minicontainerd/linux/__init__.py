@@ -17,6 +17,7 @@ capabilities  the five sets
 apparmor      a profile, from the next execve on
 seccomp       filters: compiled by libseccomp, loaded by one call
 cgroup        version 2, as files; kernel_file writes a setting
+bpf           programs for a cgroup's devices, instruction by instruction
 terminal      pseudo-terminals, and a descriptor sent to another process
 signals       names and numbers
 loopback      ``lo``, up

@@ -19,7 +19,7 @@ program     which file is executed, with which environment and limits
 operate     start, kill, pause, delete: what is done with a container that exists
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it
-cgroups     limits, as files of version 2
+cgroups     limits, as files of version 2; device_rules: the one that is a program
 explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
 channel     the messages between parent and child
@@ -30,7 +30,6 @@ shim/       the daemon's side: a package with a first page of its own
 =========== ============================================================================================
 
 Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup, seccomp
-notification. Each is refused by name where it is asked for. Not refused but not applied either: device rules
-(``resources.devices``), which take an eBPF program on version 2; a container without CAP_MKNOD cannot make a device
-all the same. Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
+notification. Each is refused by name where it is asked for.
+Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from ..errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from ..linux import cgroup
 from ..linux.tell import step
+from . import device_rules
 
 if TYPE_CHECKING:
     from ..oci.runtime import CPU, BlockIO, Memory, Resources, Spec
@@ -59,7 +60,7 @@ def create(folder: str, resources: Resources) -> None:
             raise FailedPrecondition(f"container's cgroup is not empty: {len(found)} process(es) found")
         cgroup.create(folder)
         cgroup.hand_down(cgroup.tree(), folder)
-        apply(folder, resources)
+        apply(folder, {"devices": [], **resources})
 
 
 def apply(folder: str, resources: Resources) -> None:
@@ -78,6 +79,8 @@ def apply(folder: str, resources: Resources) -> None:
                     f"cannot set {name} to {text!r}: this cgroup has no {controller!r} controller "
                     f"(the host's layout is {cgroup.layout()}; {folder} has: {there})"
                 ) from error
+    if "devices" in resources:
+        device_rules.enforce(folder, resources["devices"])
 
 
 def wanted(resources: Resources) -> list[tuple[str, str, bool]]:
