@@ -18,6 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "what is under test")
     group.addoption("--runtime", default="runc", help="an OCI runtime: name or path of runc, crun, minirunc, ...")
     group.addoption("--target", default="containerd", help="a daemon: containerd or minicontainerd")
+    group.addoption("--cuts", type=int, default=3, help="how often the power is cut")
+    group.addoption("--seed", type=int, default=1, help="at which moments")
     group.addoption("--client", default="ctr", help="what speaks to the daemon: ctr or minictr")
     crash = parser.getgroup("crash", "how much is broken")
     crash.addoption("--every", type=int, default=8, help="walk every n-th fault point, from a random one")

@@ -1,8 +1,9 @@
 """A machine, from boot to power cut, and the words of a test that uses one.
 
->>> with Machine.restored() as machine:                # doctest: +SKIP
-...     machine.succeed("stat -f -c %T /sys/fs/cgroup")
-'cgroup2fs'
+::
+
+    with Machine.restored() as machine:
+        machine.succeed("stat -f -c %T /sys/fs/cgroup")     'cgroup2fs'
 
 The first start of a recipe boots it, waits until it is idle, and saves memory and disk; every start after that is a
 restore: a new difference to the saved disk, and QEMU reading the memory back. Times that a test gives are those of a

@@ -204,7 +204,7 @@ def _guest(config: pytest.Config, ids: list[str], reports: queue.Queue[tuple[str
                 if stop.is_set():
                     machine.power_cut()
 
-            machine.succeed(f"echo {shlex.quote(chr(10).join(ids))} > /run/ids")
+            machine.run("cat > /run/ids", input="\n".join(ids).encode())  # as an argument it may be too long for ssh
             ended = machine.run(_command(config, ids, machine.slowdown), line=line, seconds=120)
             said.append(f"{ended.err}\npytest in the guest ended with {ended.code}")
     except Exception as error:  # whatever it was becomes the failure of the tests that have no result

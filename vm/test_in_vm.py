@@ -27,6 +27,11 @@ def test_every_outcome_arrives_with_its_output(tmp_path: Path) -> None:
     assert len(cases) == 9
 
 
+def test_there_may_be_more_tests_than_fit_a_command() -> None:
+    code, said = _pytest("--in-vm", "vm/examples/many.py")
+    assert (code, "200 passed" in said) == (0, True), said
+
+
 def test_two_guests_share_the_files() -> None:
     code, said = _pytest(
         "--in-vm", "-n", "2", "vm/examples/outcomes.py", "vm/examples/needy.py", "-k", "passes or alone"

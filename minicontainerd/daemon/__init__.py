@@ -8,5 +8,6 @@ forked by a zygote, or started as programs.
 Read in this order: ``main`` (flags), ``config``, ``plugins`` (what the daemon is made of, as a graph), ``builtin``
 (the list), ``server`` (sockets), then ``services/`` in the order of a pull and a run: leases, content, images,
 snapshots, diff, containers, tasks. Behind tasks: ``bundle``, ``launcher``,
-``zygote``, ``shim``, ``task_manager``. ``events`` connects all.
+``zygote``, ``shim``, ``task_manager``. ``events`` connects all. ``check`` is a
+command of its own: it reads back what the store promises.
 """

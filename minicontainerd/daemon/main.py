@@ -71,6 +71,24 @@ def dump(config: Config) -> None:
     click.echo(configuration.dump(config), nl=False)
 
 
+@command.command()
+@click.option("--repair", is_flag=True, help="Drop what is broken, and say what.")
+@click.pass_obj
+def check(config: Config, repair: bool) -> None:
+    """Read back all that the store promises: every blob's digest, every row's references, every snapshot's folder.
+
+    Ends with 1 if something is broken and was not dropped. No daemon may run on the same root.
+    """
+    from minicontainerd.daemon import check as checking  # it loads the whole store, and serving needs no check
+
+    report = checking.check(Path(config.root), repair=repair)
+    for problem in report.problems:
+        click.echo(f"{'dropped: ' if repair and problem.drop else ''}{problem}")
+    counted = ", ".join(f"{number} {name}" for name, number in report.looked_at.items())
+    click.echo(f"{len(report.problems)} problems, {report.dropped} dropped; looked at {counted}")
+    sys.exit(1 if len(report.problems) > report.dropped else 0)
+
+
 def run(config: Config) -> None:
     """Serve as *config* says, until a signal."""
     if config.debug.level not in LEVELS:

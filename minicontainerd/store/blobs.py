@@ -331,4 +331,10 @@ class Writer:
 
 
 def _is_whole(ingest: Path) -> bool:
-    return (ingest / "ref").exists() and (ingest / "data").exists()
+    """Are its files all there? Nothing of an ingest is synced: a power cut can leave them without their content."""
+    try:
+        named = digests.of((ingest / "ref").read_bytes()).removeprefix("sha256:")
+        total = (ingest / "total").read_text() if (ingest / "total").exists() else "0"
+    except FileNotFoundError:
+        return False
+    return named == ingest.name and total.isdecimal() and (ingest / "data").exists()

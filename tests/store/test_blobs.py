@@ -103,3 +103,15 @@ def test_a_commit_that_a_crash_cut_short_does_not_block_its_name(blobs: Blobs) -
     (folder / "data").unlink()  # renamed into place; the folder was to be removed next
     with blobs.writer("r", total=6) as writer:
         assert (writer.offset, writer.digest) == (0, digests.of(b""))
+
+
+@pytest.mark.parametrize("name", ["ref", "total"])
+def test_an_ingest_whose_files_a_power_cut_left_empty_is_no_ingest(blobs: Blobs, name: str) -> None:
+    with blobs.writer("r", total=5) as writer:
+        writer.write(b"hel")
+    [folder] = (blobs.root / "ingest").iterdir()
+    (folder / name).write_bytes(b"")
+    again = Blobs(blobs.root)
+    assert list(again.statuses()) == [] and not folder.exists()
+    with again.writer("r", total=5) as writer:
+        assert writer.offset == 0

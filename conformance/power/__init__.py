@@ -1,0 +1,1 @@
+"""The power goes, at any moment: what was acknowledged is there afterwards, and nothing is corrupt."""

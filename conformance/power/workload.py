@@ -1,0 +1,91 @@
+"""What goes on while the power is cut, inside the guest: pulls, commits of snapshots, containers, and collections.
+
+Each act is announced by a line before it, ``begin <thing>``, and acknowledged by one after it, ``is <thing>`` or
+``gone <thing>``, on standard output, which is outside: these lines survive. What was begun and not acknowledged may
+be either way; all else must be as its last line says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from minicontainerd.api.services.containers.v1.containers_pb2 import Container
+from minicontainerd.client import Client
+from minicontainerd.client.pull import pull
+from minicontainerd.errors import AlreadyExists, NotFound
+from minicontainerd.pull.registry import Options
+
+
+def say(word: str, thing: str) -> None:
+    """A line that the other side has read before the next act begins, or as good as."""
+    print(word, thing, flush=True)
+
+
+def work(client: Client, registry: str, images: int, seed: int) -> None:
+    """Without end: an image comes, an older one goes with all that it kept; a snapshot and a container in between."""
+    choose = random.Random(seed)
+    for number in itertools.count():
+        name = f"{registry}/image:{choose.randrange(images)}"
+        say("begin", f"image {name}")
+        pull(client, name, options=Options(plain_http=True))
+        say("is", f"image {name}")
+        _snapshot(client, f"{seed}-{number}")
+        _container(client, f"c{seed}-{number}")
+        old = f"{registry}/image:{choose.randrange(images)}"
+        say("begin", f"image {old}")
+        with contextlib.suppress(NotFound):
+            client.images.delete(old, sync=True)
+        say("gone", f"image {old}")
+
+
+def _snapshot(client: Client, name: str) -> None:
+    snapshots = client.snapshots("native")
+    say("begin", f"snapshot {name}")
+    with contextlib.suppress(AlreadyExists):
+        mounts = snapshots.prepare(f"new-{name}", "", {"containerd.io/gc.root": "now"})
+        Path(mounts[0].source, "file").write_text(name)
+        snapshots.commit(name, f"new-{name}", {"containerd.io/gc.root": "now"})
+    say("is", f"snapshot {name}")
+
+
+def _container(client: Client, id: str) -> None:
+    say("begin", f"container {id}")
+    record = Container(id=id)
+    record.runtime.name = "io.containerd.runc.v2"
+    client.containers.create(record)
+    say("is", f"container {id}")
+
+
+def present(root: Path) -> Iterator[str]:
+    """What the database has, as it is written after ``is``."""
+    database = sqlite3.connect(root / "metadata.db")
+    with contextlib.closing(database):
+        for kind, column, table in (("image", "name", "images"), ("container", "id", "containers")):
+            yield from (f"{kind} {name}" for (name,) in database.execute(f"SELECT {column} FROM {table}"))
+        yield from (f"snapshot {key}" for (key,) in database.execute("SELECT key FROM snapshots"))
+
+
+def broken_promises(lines: Iterable[str], present: set[str]) -> list[str]:
+    """What the *lines* of :func:`work` say, and is not so; what was begun last may be either way."""
+    last: dict[str, str] = {}
+    for line in lines:
+        word, _, thing = line.partition(" ")
+        last[thing] = word
+    lost = [f"acknowledged and lost: {thing}" for thing, word in last.items() if word == "is" and thing not in present]
+    back = [f"removed and back: {thing}" for thing, word in last.items() if word == "gone" and thing in present]
+    return lost + back
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "present":
+        print("\n".join(present(Path(sys.argv[2]))))
+    else:
+        _, _, address, registry, images, seed = sys.argv
+        with Client(address, namespace="power") as client:
+            work(client, registry, int(images), int(seed))
