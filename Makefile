@@ -57,6 +57,7 @@ guest: install
 	$(BIN)/pytest -q vm
 	$(BIN)/pytest -q conformance/runtime --in-vm --runtime=crun
 	$(BIN)/pytest -q conformance/runtime/test_lifecycle.py --in-vm --runtime=minirunc
+	$(BIN)/pytest -q conformance/power
 
 # Side by side with the real containerd, ten minutes. Rewrites the numbers in the book: commit them if you mean to.
 bench: install

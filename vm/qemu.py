@@ -101,8 +101,13 @@ class Qemu:
             command += ["-S", "-incoming", f"exec:cat {shlex.quote(str(incoming))}"]
         with (self.folder / "qemu.log").open("wb") as log:
             # a group of its own: Ctrl-C at the terminal is for the tests, which then end the machine in order
+            # and ended by the kernel if they are killed: a guest without a master would run for ever
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                ["setpriv", "--pdeathsig", "KILL", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._connect()
 

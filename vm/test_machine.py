@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from vm.machine import CommandFailed, DiskFull, Hang, Machine, Panic
+from vm.recipe import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,19 @@ def test_what_was_synced_survives_a_power_cut_of_the_same_disk(tmp_path: Path) -
         machine.succeed("mkdir /disk && mount /dev/vdc /disk")
         assert machine.succeed("cat /disk/kept") == "kept"
         assert "lost" not in machine.run("cat /disk/lost").out
+
+
+def test_a_guest_does_not_outlive_who_started_it() -> None:
+    lines = ["from vm.machine import Machine", "m = Machine.restored()"]
+    script = "\n".join([*lines, "print(m.qemu.process.pid, m.folder, flush=True)", "input()"])
+    with subprocess.Popen([sys.executable, "-c", script], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as started:
+        assert started.stdout is not None
+        pid, folder = next(line for line in started.stdout if not line.startswith("vm:")).split()
+        qemu = os.pidfd_open(int(pid))
+        started.kill()
+    assert select.select([qemu], [], [], 60)[0], "QEMU is still there"
+    os.close(qemu)
+    shutil.rmtree(folder)
 
 
 def test_a_full_disk_is_called_so(spoiled: Machine) -> None:

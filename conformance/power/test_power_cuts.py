@@ -117,6 +117,7 @@ def test_without_syncing_the_same_cuts_do_harm(turns: Turns) -> None:
     """Which proves that the test above can see it."""
     for turn in range(5):
         turns.cut(UNSYNCED, turn)
-        if turns.look():
+        if wrong := turns.look():
+            print("\n".join([f"cut {turn}, nothing synced:", *wrong]))
             return
     raise AssertionError("five cuts did no harm to a store that syncs nothing: this test sees nothing")
