@@ -60,6 +60,10 @@ class Namespace:
         """What ``ip -json`` says, decoded."""
         return json.loads(self.run("ip", "-json", "-details", *arguments) or "[]")
 
+    def ip_of(self, program: str, *arguments: str) -> Any:
+        """The same of another program that takes -json: tc, bridge."""
+        return json.loads(self.run(program, "-json", *arguments) or "[]")
+
     def links(self) -> dict[str, dict[str, Any]]:
         """Its interfaces by their names."""
         return {link["ifname"]: link for link in self.ip("link", "show") if link}
@@ -87,6 +91,11 @@ class Namespace:
         """A file below /proc/sys/net."""
         with inside(self.descriptor):
             return Path("/proc/sys/net", name).read_text().strip()
+
+    def set(self, name: str, value: str) -> None:
+        """Write a file below /proc/sys/net."""
+        with inside(self.descriptor):
+            Path("/proc/sys/net", name).write_text(value)
 
 
 @contextlib.contextmanager
