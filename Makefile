@@ -51,7 +51,7 @@ conformance: install
 	$(BIN)/pytest -q conformance/layers
 	$(BIN)/pytest -q conformance/crash
 	$(BIN)/pytest -q conformance/cni --plugins=/usr/lib/cni
-	$(BIN)/pytest -q conformance/cni --plugins=minicontainerd
+	$(BIN)/pytest -q conformance/cni --plugins=minicontainerd --target=minicontainerd
 
 # The guest's own tests, and what a host with version 1 beside version 2 cannot show: crun at all, ours on such a host.
 guest: install

@@ -19,8 +19,7 @@ import enum
 import errno
 import os
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .netlink import CREATE, EXCL, Netlink, attributes, nested, number, raw, text
 from .tell import act, descriptor
@@ -49,12 +48,11 @@ class IFF(enum.IntFlag):
     ALLMULTI = 0x200
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """What is known of an interface. *parent* is its peer or the interface below it, which may be in another
     namespace; *kind* is empty for hardware and ``lo``."""
 
-    index: int
+    ifindex: int
     name: str
     kind: str
     mac: str
@@ -165,7 +163,7 @@ def delete_link(net: Netlink, device: Link) -> None:
     Raises:
         OSError: ENODEV, it is gone; EOPNOTSUPP, it is hardware.
     """
-    net.change(_DELLINK, _INFO.pack(0, 0, device.index, 0, 0))
+    net.change(_DELLINK, _INFO.pack(0, 0, device.ifindex, 0, 0))
 
 
 @act("ip-link(8)", device=of_link, by_hand=lambda a: _set_by_hand(a))
@@ -196,7 +194,7 @@ def set_link(
         if wanted is not None:
             change |= flag
             flags |= flag if wanted else 0
-    parts = [_INFO.pack(0, 0, device.index, flags, change)]
+    parts = [_INFO.pack(0, 0, device.ifindex, flags, change)]
     parts += [number(_MASTER, master)] if master is not None else []
     parts += [number(_MTU, mtu)] if mtu else []
     parts += [raw(_ADDRESS, mac_bytes(mac))] if mac else []
@@ -214,7 +212,7 @@ def set_link(
 def set_bridge_port(net: Netlink, device: Link, *, hairpin: bool = False, isolated: bool = False) -> None:
     """Of an interface in a bridge: may frames go out where they came in, and is it kept from other isolated ports?"""
     parts = [number(_BRPORT_HAIRPIN, hairpin, "=B"), *([number(_BRPORT_ISOLATED, True, "=B")] if isolated else [])]
-    net.change(_SETLINK, _INFO.pack(_AF_BRIDGE, 0, device.index, 0, 0) + nested(_PROTINFO, *parts))
+    net.change(_SETLINK, _INFO.pack(_AF_BRIDGE, 0, device.ifindex, 0, 0) + nested(_PROTINFO, *parts))
 
 
 @act(
@@ -240,7 +238,7 @@ def set_bridge_vlan(
     """
     info = struct.pack("=HH", (2 if pvid else 0) | (4 if untagged else 0), vlan)
     flags = [number(_BRIDGE_FLAGS, _BRIDGE_SELF, "=H")] if itself else []
-    body = _INFO.pack(_AF_BRIDGE, 0, device.index, 0, 0) + nested(_AF_SPEC, *flags, raw(_BRIDGE_VLAN_INFO, info))
+    body = _INFO.pack(_AF_BRIDGE, 0, device.ifindex, 0, 0) + nested(_AF_SPEC, *flags, raw(_BRIDGE_VLAN_INFO, info))
     net.change(_SETLINK if add else _DELLINK, body)
 
 
@@ -252,7 +250,7 @@ def filter_vlans(net: Netlink, device: Link) -> None:
         OSError: EOPNOTSUPP, this kernel's bridges know no VLANs.
     """
     data = nested(_INFO_DATA, number(_BRIDGE_VLAN_FILTERING, 1, "=B"))
-    net.change(_NEWLINK, _INFO.pack(0, 0, device.index, 0, 0) + nested(_LINKINFO, text(_INFO_KIND, "bridge"), data))
+    net.change(_NEWLINK, _INFO.pack(0, 0, device.ifindex, 0, 0) + nested(_LINKINFO, text(_INFO_KIND, "bridge"), data))
 
 
 def _link(message: bytes) -> Link:
@@ -264,7 +262,7 @@ def _link(message: bytes) -> Link:
         return int.from_bytes(found.get(kind, b""), "little")
 
     return Link(
-        index=index,
+        ifindex=index,
         name=found[_IFNAME].rstrip(b"\0").decode(),
         kind=info.get(_INFO_KIND, b"").rstrip(b"\0").decode(),
         mac=found.get(_ADDRESS, b"").hex(":"),

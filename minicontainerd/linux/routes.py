@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .links import Link, of_link
 from .netlink import CREATE, EXCL, REPLACE, Netlink, attributes, nested, number, raw
@@ -37,13 +36,12 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """One route of the main table, or of *table*."""
 
     dst: Prefix
     gateway: IP | None
-    index: int
+    ifindex: int
     priority: int
     table: int
     scope: int
@@ -55,10 +53,10 @@ def addresses(net: Netlink, device: Link, *, everywhere: bool = False) -> list[A
     """The addresses of an interface; those that every interface of IPv6 has by itself only if *everywhere*."""
     found = []
     for family in _FAMILIES.values():
-        for message in net.list(_GETADDR, _ADDR.pack(family, 0, 0, 0, device.index)):
+        for message in net.list(_GETADDR, _ADDR.pack(family, 0, 0, 0, device.ifindex)):
             _, length, _, scope, its_index = _ADDR.unpack_from(message)
             parts = attributes(message[_ADDR.size :])
-            if its_index == device.index and (scope != LINK or family == _FAMILIES[4] or everywhere):
+            if its_index == device.ifindex and (scope != LINK or family == _FAMILIES[4] or everywhere):
                 found.append(_interface(parts.get(_LOCAL) or parts[_ADDRESS], length))
     return found
 
@@ -76,13 +74,13 @@ def add_address(net: Netlink, device: Link, address: Address, *, detect_duplicat
     if address.version == 4 and address.network.prefixlen < 31:
         parts.append(raw(_BROADCAST, address.network.broadcast_address.packed))
     flags = _NODAD if address.version == 6 and not detect_duplicates else 0
-    net.change(_NEWADDR, _addr(device.index, address, flags) + b"".join(parts), CREATE | EXCL)
+    net.change(_NEWADDR, _addr(device.ifindex, address, flags) + b"".join(parts), CREATE | EXCL)
 
 
 @act("ip-address(8)", device=of_link, by_hand=lambda a: f"ip address delete {a['address']} dev {a['device'].name}")
 def delete_address(net: Netlink, device: Link, address: Address) -> None:
     """Take an address away. Raises OSError (EADDRNOTAVAIL) if the interface does not have it."""
-    net.change(_DELADDR, _addr(device.index, address, 0) + raw(_LOCAL, address.ip.packed))
+    net.change(_DELADDR, _addr(device.ifindex, address, 0) + raw(_LOCAL, address.ip.packed))
 
 
 def routes(net: Netlink, version: int) -> list[Route]:
@@ -99,7 +97,7 @@ def routes(net: Netlink, version: int) -> list[Route]:
                 Route(
                     dst,
                     gateway,
-                    index=_value(parts, _OIF),
+                    ifindex=_value(parts, _OIF),
                     priority=_value(parts, _PRIORITY),
                     table=_value(parts, _TABLE) or table,
                     scope=scope,
@@ -136,7 +134,7 @@ def add_route(
         _FAMILIES[dst.version], dst.prefixlen, 0, 0, table if table < 256 else 0, _PROTOCOL_BOOT, scope, _UNICAST, 0
     )
     parts = [raw(_DST, dst.network_address.packed)] if dst.prefixlen else []
-    parts += [number(_OIF, device.index), number(_TABLE, table)]
+    parts += [number(_OIF, device.ifindex), number(_TABLE, table)]
     parts += [raw(_GATEWAY, gateway.packed)] if gateway is not None else []
     parts += [number(_PRIORITY, priority)] if priority else []
     metrics = [number(kind, value) for kind, value in ((_METRIC_MTU, mtu), (_METRIC_ADVMSS, advmss)) if value]
@@ -149,7 +147,7 @@ def delete_route(net: Netlink, device: Link, dst: Prefix) -> None:
     """Remove a route of the main table. Raises OSError (ESRCH) if there is none."""
     head = _ROUTE.pack(_FAMILIES[dst.version], dst.prefixlen, 0, 0, _MAIN_TABLE, 0, 255, 0, 0)
     parts = [raw(_DST, dst.network_address.packed)] if dst.prefixlen else []
-    net.change(_DELROUTE, head + b"".join(parts) + number(_OIF, device.index))
+    net.change(_DELROUTE, head + b"".join(parts) + number(_OIF, device.ifindex))
 
 
 def _addr(index: int, address: Address, flags: int) -> bytes:

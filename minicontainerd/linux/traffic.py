@@ -13,8 +13,7 @@ Source: linux/pkt_sched.h, pkt_cls.h, tc_act/tc_mirred.h of Linux 6.1; tc-tbf(8)
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .links import Link, of_link
 from .netlink import CREATE, EXCL, Netlink, attributes, nested, number, raw, text
@@ -35,8 +34,7 @@ _MIRRED = struct.Struct("=IIiiiiI")  # struct tc_mirred: index, capab, action, r
 _MIRRED_PARMS, _STOLEN, _EGRESS_REDIRECT = 2, 4, 1
 
 
-@dataclass(frozen=True)
-class Discipline:
+class Discipline(NamedTuple):
     """A queueing discipline; *rate* is bytes a second, of a token bucket."""
 
     kind: str
@@ -55,7 +53,7 @@ def limit_sending(net: Netlink, device: Link, rate: int, burst: int, latency: fl
     spec = _RATE.pack(0, _ETHERNET, 0, 0, 0, rate)
     parameters = spec + bytes(_RATE.size) + _LIMITS.pack(int(rate * latency) + burst, min(buffer, 0xFFFFFFFF), 0)
     options = nested(_OPTIONS, raw(_TBF_PARMS, parameters), number(_TBF_BURST, burst))
-    head = _TCMSG.pack(0, device.index, 0x10000, _ROOT, 0)
+    head = _TCMSG.pack(0, device.ifindex, 0x10000, _ROOT, 0)
     net.change(_NEWQDISC, head + text(_KIND, "tbf") + options, CREATE | EXCL)
 
 
@@ -66,21 +64,21 @@ def redirect_arrivals(net: Netlink, device: Link, to: Link) -> None:
     Raises:
         FileExistsError: EEXIST, arrivals are redirected already.
     """
-    head = _TCMSG.pack(0, device.index, _INGRESS_HANDLE, _INGRESS, 0)
+    head = _TCMSG.pack(0, device.ifindex, _INGRESS_HANDLE, _INGRESS, 0)
     net.change(_NEWQDISC, head + text(_KIND, "ingress"), CREATE | EXCL)
-    mirred = raw(_MIRRED_PARMS, _MIRRED.pack(0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, to.index))
+    mirred = raw(_MIRRED_PARMS, _MIRRED.pack(0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, to.ifindex))
     action = nested(1, text(_KIND, "mirred"), nested(_OPTIONS, mirred))
     options = nested(_OPTIONS, number(_U32_CLASSID, 0x10001), raw(_U32_SEL, _SELECT_ALL), nested(_U32_ACT, action))
     priority_and_every_protocol = 1 << 16 | 0x0300
-    head = _TCMSG.pack(0, device.index, 0, _INGRESS_HANDLE, priority_and_every_protocol)
+    head = _TCMSG.pack(0, device.ifindex, 0, _INGRESS_HANDLE, priority_and_every_protocol)
     net.change(_NEWTFILTER, head + text(_KIND, "u32") + options, CREATE | EXCL)
 
 
 def disciplines(net: Netlink, device: Link) -> list[Discipline]:
     """What delays packets at *device*."""
     found = []
-    for message in net.list(_GETQDISC, _TCMSG.pack(0, device.index, 0, 0, 0)):
-        if _TCMSG.unpack_from(message)[1] != device.index:
+    for message in net.list(_GETQDISC, _TCMSG.pack(0, device.ifindex, 0, 0, 0)):
+        if _TCMSG.unpack_from(message)[1] != device.ifindex:
             continue
         parts = attributes(message[_TCMSG.size :])
         kind = parts[_KIND].rstrip(b"\0").decode()

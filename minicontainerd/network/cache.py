@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidArgument
-from .config import NAME, Network
+from .config import Network
+from .names import check_ifname, is_name
 from .result import Result, read
 
 FOLDER = "/var/lib/cni"
@@ -54,7 +55,7 @@ class Attachment:
 
     def __post_init__(self) -> None:
         """Refuse what would be another file, or another variable, than meant."""
-        if not NAME.match(self.container_id):
+        if not is_name(self.container_id):
             raise InvalidArgument(f"container id {self.container_id!r} must be letters, digits, '_', '.' or '-'")
         check_ifname(self.ifname)
         for word in (word for pair in self.args for word in pair):
@@ -71,16 +72,6 @@ class Remembered:
     config: bytes
     result: Result | None
     finished: bool
-
-
-def check_ifname(name: str) -> None:
-    """Refuse a *name* that the kernel would not take for an interface, as dev_valid_name in net/core/dev.c decides.
-
-    Raises:
-        InvalidArgument: it is empty, longer than 15 bytes, or has a slash, a colon or space in it.
-    """
-    if not 0 < len(name.encode()) < 16 or name in (".", "..") or any(c in "/:\0" or c.isspace() for c in name):
-        raise InvalidArgument(f"{name!r} cannot be the name of an interface: 1 to 15 letters, none of them '/' or ':'")
 
 
 class Cache:

@@ -17,22 +17,42 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidArgument, NotFound
+from .names import is_name
 from .result import Result
 from .versions import choose
 
 FOLDER = "/etc/cni/net.d"
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*\Z")
-"""How names of networks and ids of containers must look."""
-
 PluginConfig = dict[str, Any]
+
+DEFAULT = {
+    "cniVersion": "1.0.0",
+    "cniVersions": ["0.4.0", "1.0.0", "1.1.0"],
+    "name": "minicontainerd",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "mini0",
+            "isGateway": True,
+            "ipMasq": True,
+            "hairpinMode": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": "10.89.0.0/16"}], [{"subnet": "fd89:6d69:6e69::/64"}]],
+                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+            },
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "firewall"},
+    ],
+}
+"""A network for whoever has none: a switch, addresses of both kinds, the host's address outside, published ports."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +135,7 @@ def parse(raw: bytes, more: Sequence[PluginConfig] = (), file: str = "") -> Netw
     if "plugins" not in data and "type" in data:  # the form of one plugin, which 1.0.0 dropped and people still have
         data = {**{key: data[key] for key in ("name", "cniVersion") if key in data}, "plugins": [data]}
     name = data.get("name")
-    if not isinstance(name, str) or not NAME.match(name):
+    if not is_name(name):
         raise InvalidArgument(f"the network's name {name!r} must be letters, digits, '_', '.' or '-'")
     only_inlined = _boolean(data, "loadOnlyInlinedPlugins")
     if only_inlined and "plugins" not in data:
@@ -134,6 +154,16 @@ def parse(raw: bytes, more: Sequence[PluginConfig] = (), file: str = "") -> Netw
         disable_gc=_boolean(data, "disableGC"),
         file=file,
     )
+
+
+def write_default(folder: str | os.PathLike[str] = FOLDER) -> Path | None:
+    """Configure a network in *folder* if none is configured there; gives the file, or None."""
+    if files(folder):
+        return None
+    Path(folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = Path(folder, "10-minicontainerd.conflist")
+    path.write_text(json.dumps(DEFAULT, indent=2) + "\n")
+    return path
 
 
 def request(
@@ -166,7 +196,7 @@ def _is_single(raw: bytes) -> bool:
 
 def _read_more(folder: Path, raw: bytes) -> list[PluginConfig]:
     name = _object(raw).get("name")
-    if not isinstance(name, str) or not NAME.match(name) or not (folder / name).is_dir():
+    if not is_name(name) or not (folder / name).is_dir():
         return []
     return [_object(path.read_bytes()) for path in sorted((folder / name).glob("*.conf"))]
 

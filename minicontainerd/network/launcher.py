@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from ..errors import FailedPrecondition
 
@@ -22,7 +21,7 @@ sys.path.insert(0, {package!r})
 from minicontainerd.network.plugins.{module} import PLUGIN
 PLUGIN.main()
 """
-_PACKAGE = str(Path(__file__).resolve().parents[2])
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _LONGEST_INTERPRETER = 250  # the kernel reads 255 bytes of a script's first line
 
 
@@ -32,7 +31,7 @@ def text(name: str) -> str:
     return _TEMPLATE.format(python=python, name=name, module=name.replace("-", "_"), package=_PACKAGE)
 
 
-def install(folder: str | os.PathLike[str], names: tuple[str, ...]) -> list[Path]:
+def install(folder: str | os.PathLike[str], names: tuple[str, ...]) -> list[str]:
     """Put the programs of the plugins *names* into *folder*, each whole or not at all; gives their paths.
 
     Raises:
@@ -40,14 +39,15 @@ def install(folder: str | os.PathLike[str], names: tuple[str, ...]) -> list[Path
     """
     if len(os.path.realpath(sys.executable)) > _LONGEST_INTERPRETER:
         raise FailedPrecondition(f"{sys.executable}: its path is too long to start a program with")
-    Path(folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
     made = []
     for name in names:
-        path = Path(folder, name)
-        draft = path.with_name(f".{name}.{os.getpid()}")
-        draft.write_text(text(name))
-        draft.chmod(0o755)
-        draft.rename(path)
+        path = os.path.join(folder, name)
+        draft = os.path.join(folder, f".{name}.{os.getpid()}")
+        with open(draft, "w") as file:
+            file.write(text(name))
+        os.chmod(draft, 0o755)
+        os.rename(draft, path)
         made.append(path)
     return made
 

@@ -20,7 +20,6 @@ pkg/ip/ipmasq_nftables_linux.go.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -93,6 +92,8 @@ def collect(family: str, table: str, network: str, valid: Iterable[tuple[str, st
 
 
 def _hash(text: str) -> str:
+    import hashlib  # slow to import, and a plugin that has no rules never needs it
+
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...linux.links import Link, add_link, delete_link, find, link, links, set_link
 from ...linux.netlink import Netlink
@@ -28,8 +28,7 @@ from . import ipam, sandbox
 from .skeleton import Plugin, Request, get
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Bytes a second, and bytes; 0 is no limit."""
 
     ingress_rate: int
@@ -94,7 +93,7 @@ def _port(request: Request, host: Netlink) -> Link:
         device = sandbox.needed(inner, request.ifname)
     names = {each["name"] for each in request.needed_previous()["interfaces"] if not each.get("sandbox")}
     for each in links(host):
-        if device.kind == "veth" and each.index == device.parent and each.name in names:
+        if device.kind == "veth" and each.ifindex == device.parent and each.name in names:
             return each
     raise PluginError(OTHER, f"container interface {request.ifname} has no veth peer on the host in the result before")
 

@@ -28,8 +28,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...linux.links import (
     IFF,
@@ -49,8 +48,8 @@ from ...linux.links import (
 from ...linux.netlink import Netlink
 from ...linux.routes import Address, add_address, addresses, delete_address
 from ...linux.tell import step
-from ..cache import check_ifname
 from ..failure import INVALID_CONFIG, OTHER, PluginError
+from ..names import check_ifname
 from ..result import Result
 from ..versions import NEWEST
 from . import masquerade, sandbox
@@ -59,8 +58,7 @@ from .skeleton import Plugin, Request, delegate, get
 _SECONDS_UNTIL_UP = 3.0
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The configuration, with what follows from it."""
 
     bridge: str
@@ -137,7 +135,7 @@ def check(request: Request) -> None:
             raise PluginError(OTHER, f"interface {switch.name} is of the kind {switch.kind}, not a bridge")
         device = sandbox.check_interface(inner, result, request.ifname, sandbox=True)
         # An index is unique within a namespace only: the port is the one of the switch's that has us as its peer.
-        ports = [each for each in links(host) if each.index == device.parent and each.master == switch.index]
+        ports = [each for each in links(host) if each.ifindex == device.parent and each.master == switch.ifindex]
         if not ports or (not settings.bare and not ports[0].is_up):
             raise PluginError(OTHER, f"interface {device.name} is not plugged into {switch.name}")
         sandbox.check_set_up(inner, device, result)
@@ -189,7 +187,7 @@ def _plug_in(host: Netlink, inner: Netlink, namespace: int, switch: Link, settin
         # Without a size of its own the cable would take the smallest there is in the switch, and so would all.
         add_veth(host, name, request.ifname, namespace, mtu=settings.mtu, peer_mac=settings.mac)
         port = link(host, name)
-        set_link(host, port, up=True, master=switch.index)
+        set_link(host, port, up=True, master=switch.ifindex)
         if settings.hairpin or settings.isolated:
             set_bridge_port(host, port, hairpin=settings.hairpin, isolated=settings.isolated)
         if settings.vlan:
@@ -256,7 +254,7 @@ def _ensure_address(host: Netlink, switch: Link, wanted: Address, settings: Sett
         add_address(host, switch, wanted)
         # Said to be its own, the hardware address stays; else a switch takes the smallest of its ports', which come
         # and go, and every container would have to ask for the gateway again.
-        set_link(host, switch, mac=link(host, switch.index).mac)
+        set_link(host, switch, mac=link(host, switch.ifindex).mac)
 
 
 def _wait_until_up(host: Netlink, name: str) -> None:

@@ -29,8 +29,8 @@ from collections.abc import Iterator
 from ...linux.routes import Address
 from ...linux.tell import step
 from .. import nftables
-from ..config import NAME
 from ..failure import INVALID_CONFIG, OTHER, PluginError
+from ..names import is_name
 from ..result import Result
 from . import sandbox
 from .skeleton import Plugin, Request, get
@@ -102,7 +102,7 @@ def _apart(request: Request, result: Result) -> Iterator[str]:
     if policy in ("", "open"):
         return
     bridge = next((each["name"] for each in result["interfaces"] if not each.get("sandbox")), "")
-    if not NAME.match(bridge):
+    if not is_name(bridge):
         raise PluginError(
             INVALID_CONFIG, f"ingressPolicy: the result before has no bridge that nft can be told: {bridge!r}"
         )

@@ -25,9 +25,7 @@ import fcntl
 import ipaddress
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...linux.routes import IP, Prefix
 from ...linux.tell import step
@@ -40,8 +38,7 @@ FOLDER = "/var/lib/cni/networks"
 _LAST = "last_reserved_ip."
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Addresses *first* to *last* of a subnet, without its *gateway*."""
 
     subnet: Prefix
@@ -54,11 +51,10 @@ class Range:
         return address.version == self.subnet.version and int(self.first) <= int(address) <= int(self.last)
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What the configuration asks for: one address out of each of *sets*, among them those *wanted*."""
 
-    folder: Path
+    folder: str
     sets: list[list[Range]]
     wanted: list[IP]
     routes: list[dict[str, Any]]
@@ -99,7 +95,7 @@ def add(request: Request) -> Result:
 def delete(request: Request) -> None:
     """Give back whatever this interface has."""
     folder = _folder(request)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         with _locked(folder):
             _give_back(folder, request)
 
@@ -107,7 +103,7 @@ def delete(request: Request) -> None:
 def check(request: Request) -> None:
     """Has it an address, as ADD left it?"""
     folder = _folder(request)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         with _locked(folder):
             if _owned(folder, request):
                 return
@@ -117,20 +113,22 @@ def check(request: Request) -> None:
 def collect(request: Request) -> None:
     """Give back the addresses of interfaces that there are no more."""
     folder, valid = _folder(request), set(request.valid)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         with _locked(folder):
             for path, owner in _leases(folder):
                 container_id, _, ifname = owner.partition("\r\n")
                 # Before interfaces were written down, a lease had only the container.
                 if (container_id, ifname) not in valid and (ifname or container_id not in {id for id, _ in valid}):
-                    path.unlink(missing_ok=True)
+                    _remove(path)
 
 
 def status(request: Request) -> None:
     """Is there an address left in each set?"""
     settings = _settings(request)
     taken = (
-        [ipaddress.ip_address(path.name) for path, _ in _leases(settings.folder)] if settings.folder.is_dir() else []
+        [ipaddress.ip_address(os.path.basename(path)) for path, _ in _leases(settings.folder)]
+        if os.path.isdir(settings.folder)
+        else []
     )
     for number, ranges in enumerate(settings.sets):
         room = sum(int(each.last) - int(each.first) + 1 - each.has(each.gateway) for each in ranges)
@@ -138,7 +136,7 @@ def status(request: Request) -> None:
             raise PluginError(NOT_AVAILABLE, f"no IP addresses available in range set {number}")
 
 
-def _take(folder: Path, number: int, ranges: list[Range], asked: IP | None, request: Request) -> dict[str, Any]:
+def _take(folder: str, number: int, ranges: list[Range], asked: IP | None, request: Request) -> dict[str, Any]:
     if asked is not None:
         within = next(each for each in ranges if each.has(asked))
         if asked == within.gateway:
@@ -171,17 +169,17 @@ def _candidates(ranges: list[Range], last: IP | None) -> Iterator[tuple[Range, I
                 yield within, make(value)
 
 
-def _reserve(folder: Path, number: int, address: IP, request: Request) -> bool:
+def _reserve(folder: str, number: int, address: IP, request: Request) -> bool:
     """Write the lease; False if somebody has it, though not by our list."""
-    draft = folder / f".lease.{os.getpid()}.{request.container_id}"[:200]
-    draft.write_text(f"{request.container_id}\r\n{request.ifname}", newline="")
+    draft = os.path.join(folder, f".lease.{os.getpid()}.{request.container_id}"[:200])
+    _write(draft, f"{request.container_id}\r\n{request.ifname}")
     try:
-        os.link(draft, folder / str(address))
+        os.link(draft, os.path.join(folder, str(address)))
     except FileExistsError:
         return False
     finally:
-        draft.unlink()
-    (folder / f"{_LAST}{number}").write_text(str(address))
+        os.unlink(draft)
+    _write(os.path.join(folder, f"{_LAST}{number}"), str(address))
     return True
 
 
@@ -189,48 +187,64 @@ def _told(within: Range, address: IP) -> dict[str, Any]:
     return {"address": f"{address}/{within.subnet.prefixlen}", "gateway": str(within.gateway)}
 
 
-def _take_no_second(settings: Settings, owned: list[Path], request: Request) -> None:
+def _take_no_second(settings: Settings, owned: list[str], request: Request) -> None:
     for path in owned:
         with contextlib.suppress(ValueError):
-            address = ipaddress.ip_address(path.name)
+            address = ipaddress.ip_address(os.path.basename(path))
             if any(each.has(address) for ranges in settings.sets for each in ranges):
                 told = f"{address} has been allocated to {request.container_id}, duplicate allocation is not allowed"
                 raise PluginError(OTHER, told)
 
 
-def _owned(folder: Path, request: Request) -> list[Path]:
+def _owned(folder: str, request: Request) -> list[str]:
     owner = f"{request.container_id}\r\n{request.ifname}"
     return [path for path, its_owner in _leases(folder) if its_owner in (owner, request.container_id)]
 
 
-def _give_back(folder: Path, request: Request) -> None:
+def _give_back(folder: str, request: Request) -> None:
     for path in _owned(folder, request):
-        path.unlink(missing_ok=True)
-    for draft in folder.glob(f".lease.*.{request.container_id}"):  # of one that was killed
-        draft.unlink(missing_ok=True)
+        _remove(path)
+    for name in os.listdir(folder):
+        if name.startswith(".lease.") and name.endswith(f".{request.container_id}"):  # of one that was killed
+            _remove(os.path.join(folder, name))
 
 
-def _leases(folder: Path) -> Iterator[tuple[Path, str]]:
+def _leases(folder: str) -> Iterator[tuple[str, str]]:
     """Every address that is taken, with the text that says by whom."""
     for name in os.listdir(folder):
         if name[0] in "0123456789abcdef:" and ("." in name or ":" in name):
-            path = folder / name
+            path = os.path.join(folder, name)
             with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
-                yield path, path.read_bytes().decode().strip()
+                yield path, _read(path).strip()
 
 
-def _last(folder: Path, number: int) -> IP | None:
+def _last(folder: str, number: int) -> IP | None:
     try:
-        return ipaddress.ip_address((folder / f"{_LAST}{number}").read_text().strip())
+        return ipaddress.ip_address(_read(os.path.join(folder, f"{_LAST}{number}")).strip())
     except (FileNotFoundError, ValueError):
         return None
 
 
+def _read(path: str) -> str:
+    with open(path, newline="") as file:
+        return file.read()
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", newline="") as file:
+        file.write(text)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: str) -> Iterator[None]:
     """Only one at a time, of ours and of the reference's, which takes the same lock."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    file = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    file = os.open(os.path.join(folder, "lock"), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -245,8 +259,8 @@ def _ipam(request: Request) -> Config:
     return ipam
 
 
-def _folder(request: Request) -> Path:
-    return Path(get(_ipam(request), "dataDir", str, "") or FOLDER, request.network)
+def _folder(request: Request) -> str:
+    return os.path.join(get(_ipam(request), "dataDir", str, "") or FOLDER, request.network)
 
 
 def _settings(request: Request) -> Settings:
@@ -318,7 +332,7 @@ def _dns(path: str) -> dict[str, Any]:
     if not path:
         return {}
     told: dict[str, Any] = {}
-    for line in Path(path).read_text().splitlines():
+    for line in _read(path).splitlines():
         word, *values = line.split() or [""]
         if word == "nameserver" and values:
             told.setdefault("nameservers", []).append(values[0])

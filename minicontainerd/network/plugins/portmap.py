@@ -22,8 +22,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...linux.links import links
 from ...linux.netlink import Netlink
@@ -40,8 +39,7 @@ _FAMILIES = {4: "ip", 6: "ip6"}
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """One port of the host, on one address of its or all."""
 
     host_port: int

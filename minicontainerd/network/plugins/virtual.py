@@ -28,7 +28,7 @@ def add(request: Request, kind: str, *, parent: Link | None = None, data: bytes 
         with step(f"{request.ifname} of the kind {kind} in the container"):
             if find(inner, request.ifname) is not None:
                 raise PluginError(OTHER, f"interface name {request.ifname} already exists in the container")
-            index = parent.index if parent else 0
+            index = parent.ifindex if parent else 0
             add_link(host, request.ifname, kind, parent=index, mtu=mtu, mac=mac, netns=namespace, data=data)
         device = link(inner, request.ifname)
         try:
@@ -78,5 +78,5 @@ def master(request: Request) -> Link:
         for version in (4, 6):
             for route in routes(host, version):
                 if route.dst.prefixlen == 0:
-                    return next(each for each in links(host) if each.index == route.index)
+                    return next(each for each in links(host) if each.ifindex == route.ifindex)
     raise PluginError(INVALID_CONFIG, "master is not given, and there is no default route to take it from")
