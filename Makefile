@@ -9,8 +9,8 @@ PYTHON ?= /usr/bin/python3
 BIN := .venv/bin
 
 # What the package needs from Debian (libseccomp2, busybox-static), and the peers that the suite asks first.
-DEBIAN := attr busybox-static containerd crun docker-registry erofs-utils libseccomp2 mmdebstrap openssl \
-	python3-venv qemu-system-x86 qemu-utils runc skopeo umoci
+DEBIAN := attr busybox-static containerd containernetworking-plugins crun docker-registry erofs-utils iproute2 \
+	iptables libseccomp2 mmdebstrap nftables openssl python3-venv qemu-system-x86 qemu-utils runc skopeo strace umoci
 
 NOT_TWICE := not side_by_side and not joints and not limits
 
@@ -50,6 +50,8 @@ conformance: install
 	$(BIN)/pytest -q conformance/daemon --target=minicontainerd --client=minictr -k '$(NOT_TWICE)'
 	$(BIN)/pytest -q conformance/layers
 	$(BIN)/pytest -q conformance/crash
+	$(BIN)/pytest -q conformance/cni --plugins=/usr/lib/cni
+	$(BIN)/pytest -q conformance/cni --plugins=minicontainerd --target=minicontainerd
 
 # The guest's own tests, and what a host with version 1 beside version 2 cannot show: crun at all, ours on such a host.
 guest: install

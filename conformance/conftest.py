@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", default="containerd", help="a daemon: containerd or minicontainerd")
     group.addoption("--cuts", type=int, default=3, help="how often the power is cut")
     group.addoption("--seed", type=int, default=1, help="at which moments")
+    group.addoption(
+        "--plugins",
+        dest="cni_plugins",
+        default="/usr/lib/cni",
+        help="a folder of CNI plugins, or minicontainerd for ours",
+    )
     group.addoption("--client", default="ctr", help="what speaks to the daemon: ctr or minictr")
     crash = parser.getgroup("crash", "how much is broken")
     crash.addoption("--every", type=int, default=8, help="walk every n-th fault point, from a random one")
@@ -45,16 +51,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _expect_deviations(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what a target is known to do otherwise, with the reason; when it no longer does, that is an error too."""
     table = tomllib.loads((Path(__file__).parent / "deviations.toml").read_text())
-    target = Path(str(config.getoption("--runtime"))).name
-    items = [item for item in items if item.path.parent.name == "runtime"]
-    for name, reason in table.get(target, {}).items():
-        matching = [item for item in items if item.name == name]
-        if not matching and items and not config.option.keyword and _is_whole_folder(config):
-            raise pytest.UsageError(f"deviations.toml: no test {name!r}")
-        for item in matching:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+    targets = {"runtime": Path(str(config.getoption("--runtime"))).name, "cni": str(config.getoption("cni_plugins"))}
+    for seam, target in targets.items():
+        mine = [item for item in items if item.path.parent.name == seam]
+        for name, reason in table.get(target, {}).items():
+            matching = [item for item in mine if item.name == name]
+            if not matching and mine and not config.option.keyword and _is_whole_folder(config, seam):
+                raise pytest.UsageError(f"deviations.toml: no test {name!r}")
+            for item in matching:
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
 
 
-def _is_whole_folder(config: pytest.Config) -> bool:
-    runtime = Path(__file__).parent / "runtime"
-    return any(runtime.is_relative_to(Path(argument).resolve()) for argument in config.args)
+def _is_whole_folder(config: pytest.Config, seam: str) -> bool:
+    folder = Path(__file__).parent / seam
+    return any(folder.is_relative_to(Path(argument).resolve()) for argument in config.args)

@@ -12,6 +12,7 @@ from minicontainerd.api import timestamp
 from minicontainerd.api.services.containers.v1.containers_pb2 import Container
 from minicontainerd.api.types.task.task_pb2 import Status
 from minicontainerd.cli.aliases import group
+from minicontainerd.cli.network_flags import leave_networks
 from minicontainerd.cli.output import parse_labels, table, warn
 from minicontainerd.cli.spec_flags import Flags, create_container, spec_flags, split_arguments
 from minicontainerd.client import Client, container
@@ -97,6 +98,7 @@ def delete(client: Client, keep_snapshot: bool, ids: tuple[str, ...]) -> None:
     for id in ids:
         try:
             _delete_stopped_task(client, id)
+            leave_networks(client, id)
             container.delete(client, id, keep_snapshot=keep_snapshot)
         except ContainerdError as error:
             warn(f'failed to delete container "{id}"', "error", error=error)

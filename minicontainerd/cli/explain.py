@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from minicontainerd.cli.spec_flags import Flags
-from minicontainerd.linux.tell import render
+from minicontainerd.linux.tell import Story, render, telling
 
 ANNOTATION = "org.minicontainerd.explain"
 """Names the file that shim and runtime append their story to."""
@@ -45,6 +45,21 @@ def explained(wanted: bool, flags: Flags) -> Iterator[Flags]:
         ended.set()
         reader.join()
         os.unlink(path)
+
+
+@contextlib.contextmanager
+def told(flags: Flags, by: str) -> Iterator[None]:
+    """Tell what this process does in the block as well, if *flags* say that somebody listens."""
+    path = next((text.partition("=")[2] for text in flags.annotation if text.startswith(f"{ANNOTATION}=")), "")
+    if not path:
+        yield
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        with telling(Story(descriptor, by=by)):
+            yield
+    finally:
+        os.close(descriptor)
 
 
 def _print_story(path: str, ended: threading.Event) -> None:

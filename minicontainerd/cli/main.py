@@ -28,6 +28,7 @@ class Root(AliasGroup):
         "events": ("events", ["event"]),
         "images": ("images", ["image", "i"]),
         "leases": ("leases", []),
+        "network": ("network", ["networks", "net"]),
         "namespaces": ("namespaces", ["namespace", "ns"]),
         "oci": ("oci", []),
         "plugins": ("plugins", ["plugin"]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from minicontainerd.cli.explain import explained
+from minicontainerd.cli.explain import explained, told
+from minicontainerd.cli.network_flags import Attaching, NetworkFlags, leave_networks, network_flags
 from minicontainerd.cli.output import warn
 from minicontainerd.cli.spec_flags import Flags, create_container, spec_flags, split_arguments
 from minicontainerd.client import Client, container
@@ -17,6 +19,7 @@ from minicontainerd.errors import ContainerdError, NotFound
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @spec_flags
+@network_flags
 @click.option("--rm", "remove", is_flag=True, help="Remove the container after it has ended.")
 @click.option("--detach", "-d", is_flag=True, help="Return as soon as it runs.")
 @click.option("--null-io", is_flag=True, help="Throw its output away.")
@@ -34,18 +37,31 @@ def run(
     log_uri: str,
     fifo_dir: str,
     explain: bool,
+    network: NetworkFlags,
     arguments: tuple[str, ...],
 ) -> int:
     """Run a command in a new container; exits with its exit code."""
     ref, id, command = split_arguments(flags, arguments)
     if remove and detach:
         raise click.UsageError("flags --detach and --rm cannot be specified together")
+    attaching = Attaching(client, id, network)
     with explained(explain, flags) as flags:
-        create_container(client, flags, ref, id, command)
+        create_container(client, attaching.with_mounts(flags), ref, id, command)
         try:
             wanted = Output(null_io, log_uri, fifo_dir)
-            return run_task(client, id, wanted, terminal=flags.tty, detach=detach, pid_file=flags.pid_file)
+            return run_task(
+                client,
+                id,
+                wanted,
+                terminal=flags.tty,
+                detach=detach,
+                pid_file=flags.pid_file,
+                attach=attaching.attach(flags) if attaching.networks or attaching.files else None,
+            )
         finally:
+            if not detach:
+                with told(flags, by="network"):
+                    leave_networks(client, id)
             if remove:
                 _remove(client, id)
 
@@ -66,9 +82,19 @@ class Output:
 
 
 def run_task(
-    client: Client, id: str, output: Output, *, terminal: bool = False, detach: bool = False, pid_file: str = ""
+    client: Client,
+    id: str,
+    output: Output,
+    *,
+    terminal: bool = False,
+    detach: bool = False,
+    pid_file: str = "",
+    attach: Callable[[int], None] | None = None,
 ) -> int:
-    """Create and start a task for the container *id*; answers its exit code, or at once 0 with *detach*."""
+    """Create and start a task for the container *id*; answers its exit code, or at once 0 with *detach*.
+
+    *attach* is called in between, with the pid of its first process, which waits for its network then.
+    """
     streams = output.streams(id, terminal=terminal)
     try:
         request = container.task_request(
@@ -77,6 +103,8 @@ def run_task(
         pid = client.tasks.create(request)
         if pid_file:
             Path(pid_file).write_text(str(pid))
+        if attach is not None:
+            _attach(client, id, pid, attach)
         if detach:
             client.tasks.start(id)
             return 0
@@ -88,6 +116,14 @@ def run_task(
     finally:
         if streams is not None and not detach:
             streams.close()
+
+
+def _attach(client: Client, id: str, pid: int, attach: Callable[[int], None]) -> None:
+    try:
+        attach(pid)
+    except BaseException:
+        _kill(client, id)
+        raise
 
 
 def _until_end(client: Client, id: str, streams: Streams | None, *, terminal: bool) -> int:

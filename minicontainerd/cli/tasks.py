@@ -19,6 +19,7 @@ from minicontainerd.api.types.metrics_pb2 import Metric
 from minicontainerd.api.types.runc.options.oci_pb2 import ProcessDetails
 from minicontainerd.api.types.task.task_pb2 import Status
 from minicontainerd.cli.aliases import group
+from minicontainerd.cli.network_flags import leave_networks
 from minicontainerd.cli.output import table, warn
 from minicontainerd.cli.run import Output, run_task
 from minicontainerd.client import Client, container
@@ -208,6 +209,7 @@ def _delete(client: Client, id: str, exec_id: str, *, force: bool) -> int:
     if exec_id:
         return client.tasks.delete_process(id, exec_id).exit_status
     ended = client.tasks.delete(id)
+    leave_networks(client, id)
     for path in (found.stdin, found.stdout, found.stderr):
         folder = Path(path).parent
         if path and folder.parent == Path(FOLDER):  # made by a client that has left, which nobody else removes

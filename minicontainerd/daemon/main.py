@@ -16,6 +16,11 @@ from minicontainerd.daemon.config import Config
 from minicontainerd.daemon.launcher import find_binary
 from minicontainerd.daemon.zygote import Zygote
 from minicontainerd.errors import ContainerdError, InvalidArgument
+from minicontainerd.network import launcher
+from minicontainerd.network.attach import PATH as DEFAULT_PATH
+from minicontainerd.network.config import FOLDER as DEFAULT_FOLDER
+from minicontainerd.network.config import write_default
+from minicontainerd.network.plugins import NAMES
 
 LEVELS = {
     "trace": logging.DEBUG,
@@ -87,6 +92,23 @@ def check(config: Config, repair: bool) -> None:
     counted = ", ".join(f"{number} {name}" for name, number in report.looked_at.items())
     click.echo(f"{len(report.problems)} problems, {report.dropped} dropped; looked at {counted}")
     sys.exit(1 if len(report.problems) > report.dropped else 0)
+
+
+@command.group()
+def cni() -> None:
+    """Our CNI plugins."""
+
+
+@cni.command("install")
+@click.option("--network", is_flag=True, help="Configure a network as well, if there is none.")
+@click.option("--conf-dir", default=DEFAULT_FOLDER, show_default=True, help="Where networks are configured.")
+@click.argument("folder", default=DEFAULT_PATH[0])
+def install_cni(network: bool, conf_dir: str, folder: str) -> None:
+    """Put the plugins into FOLDER, which is /opt/cni/bin if none is given."""
+    for path in launcher.install(folder, NAMES):
+        click.echo(path)
+    if network and (written := write_default(conf_dir)):
+        click.echo(str(written))
 
 
 def run(config: Config) -> None:

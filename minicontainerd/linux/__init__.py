@@ -21,6 +21,8 @@ bpf           programs for a cgroup's devices, instruction by instruction
 terminal      pseudo-terminals, and a descriptor sent to another process
 signals       names and numbers
 loopback      ``lo``, up
+netlink       messages to the kernel's network; links: interfaces; routes: addresses and routes;
+              traffic: how fast
 files         one entry of a directory that somebody else has a say in
 disk          folders and files that survive a crash
 faults        a crash or an error at the n-th of all these acts, for tests

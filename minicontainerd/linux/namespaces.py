@@ -14,9 +14,11 @@ are special: they apply to children made later, never to the caller, whose own n
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import enum
 import os
+from collections.abc import Iterator
 
 from .libc import libc, os_error
 from .tell import act
@@ -93,6 +95,26 @@ def setns(descriptor: int, flags: CLONE = ANY) -> None:
     """
     if _libc_setns(descriptor, int(flags)) == -1:
         raise os_error("setns(2)")
+
+
+@contextlib.contextmanager
+def inside(descriptor: int) -> Iterator[None]:
+    """The calling thread is in the network namespace behind *descriptor* until the block ends.
+
+    Only this thread: others stay where they are, and what it starts or opens in the block belongs to the namespace.
+
+    Raises:
+        OSError: as of setns. Not being able to go back is an error too, which nobody should survive.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(descriptor, CLONE.NEWNET)
+        try:
+            yield
+        finally:
+            setns(home, CLONE.NEWNET)
+    finally:
+        os.close(home)
 
 
 def identity(path: str) -> tuple[int, int]:

@@ -16,8 +16,9 @@ it writes to, and says with :func:`speak_as` who it is from now on; each entry i
 with O_APPEND, so lines of parent and child never mix.
 
 An entry is a JSON object on a line of its own: ``{"at", "depth", "by", "step", "spec"}`` for a step, ``{"at", "depth",
-"by", "call", "page", "arguments", "result" or "error", "microseconds"}`` for an act. *at* is when it was written, in
-microseconds of the host's monotonic clock. :func:`render` makes it indented text.
+"by", "call", "page", "arguments", "result" or "error", "microseconds"}`` for an act, with ``"by_hand"`` where a command
+of the shell does the same. *at* is when it was written, in microseconds of the host's monotonic clock. :func:`render`
+makes it indented text.
 """
 
 from __future__ import annotations
@@ -109,11 +110,13 @@ def step(title: str, spec: str = "") -> Iterator[None]:
         story.depth = max(0, story.depth - 1)
 
 
-def act(page: str, *, returns: bool = True, **shows: Show) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def act(
+    page: str, *, returns: bool = True, by_hand: Callable[[dict[str, Any]], str] | None = None, **shows: Show
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Mark a function of this room as a privileged act, described by the manual *page*.
 
     *shows* has a way to show for parameters whose plain value says little. One that never *returns*, execve, is told
-    before it is done.
+    before it is done. *by_hand* makes of the arguments the command that does the same in a shell.
     """
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
@@ -127,6 +130,8 @@ def act(page: str, *, returns: bool = True, **shows: Show) -> Callable[[Callable
             bound = story.signature(function).bind(*args, **kwargs)
             arguments = {name: shows.get(name, show)(value) for name, value in bound.arguments.items()}
             entry: Entry = {"call": function.__name__, "page": page, "arguments": arguments}
+            if by_hand is not None:
+                entry["by_hand"] = by_hand(dict(bound.arguments))
             if not returns:
                 story.add({**entry, "result": "no return", "microseconds": 0})
             with telling(None):
@@ -206,6 +211,10 @@ def render(entry: Entry) -> str:
     >>> render({"depth": 2, "call": "chdir", "page": "chdir(2)", "arguments": {"path": "'/'"}, "result": "None",
     ...         "microseconds": 3})
     "    chdir(path='/')  chdir(2)  3 µs"
+    >>> print(render({"depth": 0, "call": "delete_link", "page": "ip-link(8)", "arguments": {"index": "4"},
+    ...               "result": "None", "microseconds": 90, "by_hand": "ip link delete dev 4"}))
+    delete_link(index=4)  ip-link(8)  90 µs
+      # ip link delete dev 4
     """
     speaker = f"{entry['by']:<8}" if entry.get("by") else ""
     indent = speaker + "  " * int(entry["depth"])
@@ -215,4 +224,5 @@ def render(entry: Entry) -> str:
     arguments = ", ".join(f"{name}={value}" for name, value in entry["arguments"].items())
     outcome = entry.get("error") or entry["result"]
     outcome = "" if outcome == "None" else f" = {outcome}"
-    return f"{indent}{entry['call']}({arguments}){outcome}  {entry['page']}  {entry['microseconds']} µs"
+    line = f"{indent}{entry['call']}({arguments}){outcome}  {entry['page']}  {entry['microseconds']} µs"
+    return f"{line}\n{indent}  # {entry['by_hand']}" if entry.get("by_hand") else line

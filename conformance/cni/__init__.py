@@ -1,0 +1,1 @@
+"""The seam between a caller of CNI and a plugin: any folder of plugins, and real callers."""
