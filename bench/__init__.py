@@ -7,6 +7,7 @@ hour later. So everything is measured side by side: Debian's containerd and ours
 =========== =============================================================================================
 series      rounds that alternate, medians, ratios
 subjects    what is measured: runs, execs, pulls, crowds, memory
+networks    and what it takes to attach to a network, beside the reference plugins
 profile     where the time of one run goes, by the steps of the explain trace
 report      a table, and a picture of it
 __main__    all of it, and where the results are saved
