@@ -18,6 +18,7 @@ Nothing here decides a limit; run/cgroups.py does. Source: Linux Documentation/a
 from __future__ import annotations
 
 import errno
+import functools
 import os
 
 from .kernel_file import write_setting
@@ -25,8 +26,9 @@ from .mountinfo import mountinfo
 from .tell import act
 
 
+@functools.cache
 def tree() -> str:
-    """The folder where the version 2 tree is mounted.
+    """The folder where the version 2 tree is mounted; where it was found once, it is taken to stay.
 
     Raises:
         FileNotFoundError: this host has version 1 only.

@@ -36,6 +36,7 @@ from typing import NoReturn
 
 from ...errors import ContainerdError
 from ...linux import process
+from ..device_rules import keep_usual_program
 from .main import NAME, carry_out, stay
 from .rehearsal import rehearse
 
@@ -76,6 +77,7 @@ def _import_everything() -> None:
     """All that a shim may need, so that nothing is imported per container."""
     from . import inform, server, service  # noqa: F401
 
+    keep_usual_program()
     # What is called often, Python rewrites in place, and what is looked up it remembers: better once, here, than in
     # every copy.
     for _ in range(20):
