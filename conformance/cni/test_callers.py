@@ -189,7 +189,11 @@ def test_explain_tells_the_steps_and_the_commands(minictr: Ctr, image: str, fold
     ended = minictr.run("run", "--rm", "--cni", "--explain", image, "c1", "true")
     assert ended.code == 0 and "ADD by the plugin bridge" in ended.err
     if folder == ours:
-        for command in ("ip link add name mini0 type bridge", "ip address add 10.9.0.2/24 dev eth0", "nft -f -"):
+        for command in (
+            "ip link add name mini0 type bridge",
+            "ip -n CONTAINER address add 10.9.0.2/24 dev eth0",
+            "nft -f -",
+        ):
             assert command in ended.err
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from conformance.networks import Namespace, namespaces
 from minicontainerd.linux import links, routes, traffic
+from minicontainerd.linux.namespaces import inside
 from minicontainerd.linux.netlink import Netlink
 from minicontainerd.linux.tell import Story, telling
 
@@ -31,7 +32,7 @@ def test_a_cable_into_another_namespace(make: Callable[[], Namespace]) -> None:
         links.add_link(net, "br0", "bridge")
         links.add_veth(net, "v0", "eth0", there.descriptor, mtu=1400, peer_mac="02:00:00:00:00:01")
         bridge, port, device = links.link(net, "br0"), links.link(net, "v0"), links.link(inner, "eth0")
-        links.set_link(net, port, up=True, master=bridge.ifindex)
+        links.set_link(net, port, up=True, master=bridge)
         links.set_bridge_port(net, port, hairpin=True, isolated=True)
         links.set_link(inner, device, up=True, promisc=True, queue=77)
         assert (device.mac, device.mtu, device.kind) == ("02:00:00:00:00:01", 1400, "veth")
@@ -105,19 +106,31 @@ def test_the_kernel_says_why_not(make: Callable[[], Namespace]) -> None:
 
 def test_each_verb_is_told_with_its_command(make: Callable[[], Namespace], tmp_path: Path) -> None:
     here = make()
-    with open(tmp_path / "story", "ab") as story, Netlink(here.descriptor) as net:
+    there = make()
+    with open(tmp_path / "story", "ab") as story, inside(here.descriptor), Netlink() as net:
         with telling(Story(story.fileno())):
             links.add_link(net, "br0", "bridge")
             device = links.link(net, "br0")
             links.set_link(net, device, up=True)
             routes.add_address(net, device, ipaddress.ip_interface("10.1.0.1/16"))
-    told = [json.loads(line).get("by_hand") for line in (tmp_path / "story").read_text().splitlines()]
+            links.add_veth(net, "v0", "eth0", there.descriptor)
+            links.set_link(net, links.link(net, "v0"), up=True, master=device, mtu=1400)
+            with Netlink(there.descriptor) as inner:
+                links.set_link(inner, links.link(inner, "eth0"), mac="02:00:00:00:00:07", promisc=True)
+    told = [
+        entry["by_hand"]
+        for entry in map(json.loads, (tmp_path / "story").read_text().splitlines())
+        if "by_hand" in entry
+    ]
     assert told == [
         "ip link add name br0 type bridge",
         "ip link set dev br0 up",
         "ip address add 10.1.0.1/16 dev br0",
+        "ip link add v0 type veth peer name eth0 netns CONTAINER",
+        "ip link set dev v0 mtu 1400 master br0 up",
+        "ip -n CONTAINER link set dev eth0 address 02:00:00:00:00:07 promisc on",
     ]
     again = make()
-    for command in told:
-        again.run(*command.split())  # and they do what they say
+    for command in told[:4]:
+        again.run(*command.replace("CONTAINER", make().path).split())  # and they do what they say
     assert again.addresses("br0") == ["10.1.0.1/16"]
