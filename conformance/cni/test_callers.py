@@ -37,11 +37,17 @@ exec {program} "$@"' -- "$@"
 """
 
 
+@pytest.fixture(autouse=True)
+def no_leaks() -> None:
+    """In place of the look after each test there is one when the daemon has ended: it may keep processes ready."""
+
+
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Ctr]:
     """The real containerd, or with ``--target`` another daemon, with an image."""
     folder = tmp_path_factory.mktemp(leaks.TOKEN)
     leaks.become_subreaper()
+    before = leaks.remains()
     with ExitStack() as stack:
         (folder / "registry").mkdir()
         host = stack.enter_context(docker_registry(folder / "registry"))
@@ -53,6 +59,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
         yield ctr
         ctr("images", "rm", "--sync", ref)
     leaks.remove_empty_parents()
+    left = {line for line in leaks.new_remains(before, seconds=10) if line.startswith("process")}
+    assert not left, "\n".join(["left behind:", *sorted(left)])
 
 
 @pytest.fixture
@@ -181,7 +189,11 @@ def test_explain_tells_the_steps_and_the_commands(minictr: Ctr, image: str, fold
     ended = minictr.run("run", "--rm", "--cni", "--explain", image, "c1", "true")
     assert ended.code == 0 and "ADD by the plugin bridge" in ended.err
     if folder == ours:
-        for command in ("ip link add name mini0 type bridge", "ip address add 10.9.0.2/24 dev eth0", "nft -f -"):
+        for command in (
+            "ip link add name mini0 type bridge",
+            "ip -n CONTAINER address add 10.9.0.2/24 dev eth0",
+            "nft -f -",
+        ):
             assert command in ended.err
 
 

@@ -12,6 +12,7 @@ cmd/ctr/commands/run/run_unix.go, with its ``gocni``.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,17 +52,26 @@ def published(text: str) -> Published:
         InvalidArgument: it is written otherwise.
     """
     ports, _, protocol = text.partition("/")
-    address, _, pair = ports.rpartition("]:")[0].lstrip("["), None, ports.rpartition("]:")[2]
-    if not address:
-        first, _, pair = ports.rpartition(":")
-        address, _, host = first.rpartition(":")
-        pair = f"{host}:{pair}"
-    host, _, inner = pair.partition(":")
+    rest, _, inner = ports.rpartition(":")
+    address, _, host = rest.rpartition(":")
     if not (host.isdecimal() and inner.isdecimal() and 0 < int(host) < 65536 and 0 < int(inner) < 65536):
         raise InvalidArgument(f"port {text!r} is not [ADDRESS:]HOST:CONTAINER[/PROTOCOL]")
     if protocol not in ("", "tcp", "udp", "sctp"):
         raise InvalidArgument(f"port {text!r}: the protocol is tcp, udp or sctp")
+    if address:
+        address = _address(address, text)
     return Published(int(host), int(inner), protocol or "tcp", address)
+
+
+def _address(address: str, text: str) -> str:
+    """An address in brackets is one of IPv6, another is not."""
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        if (ipaddress.ip_address(bare).version == 6) != (bare != address):
+            raise ValueError("an IPv6 address is written in brackets, and no other")
+    except ValueError as error:
+        raise InvalidArgument(f"port {text!r}: {error}") from error
+    return bare
 
 
 class Networking:

@@ -21,7 +21,7 @@ import os
 import struct
 from typing import Any, NamedTuple
 
-from .netlink import CREATE, EXCL, Netlink, attributes, nested, number, raw, text
+from .netlink import CREATE, EXCL, Netlink, attributes, nested, number, raw, text, typed
 from .tell import act, descriptor
 
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
@@ -72,6 +72,10 @@ def of_link(device: Link) -> str:
     return device.name
 
 
+def _of_master(device: Link | None) -> str:
+    return device.name if device is not None else "nobody"
+
+
 def new_name() -> str:
     """A name for the host's end of a pair, which nobody has to remember."""
     return f"veth{os.urandom(4).hex()}"
@@ -112,7 +116,7 @@ def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", " "))
 
 
-@act("veth(4)", netns=descriptor, by_hand=lambda a: _veth_by_hand(a))
+@act("veth(4)", netns=descriptor, by_hand=typed(lambda a: _veth_by_hand(a)))
 def add_veth(net: Netlink, name: str, peer: str, netns: int, *, mtu: int = 0, peer_mac: str = "") -> None:
     """Make a pair: *name* here, *peer* in the namespace behind *netns*. Neither is up.
 
@@ -129,7 +133,7 @@ def add_veth(net: Netlink, name: str, peer: str, netns: int, *, mtu: int = 0, pe
     net.change(_NEWLINK, body, CREATE | EXCL)
 
 
-@act("ip-link(8)", data=lambda value: value.hex(), by_hand=lambda a: _add_by_hand(a))
+@act("ip-link(8)", data=lambda value: value.hex(), by_hand=typed(lambda a: _add_by_hand(a)))
 def add_link(
     net: Netlink,
     name: str,
@@ -156,7 +160,7 @@ def add_link(
     net.change(_NEWLINK, b"".join(parts), CREATE | EXCL)
 
 
-@act("ip-link(8)", device=of_link, by_hand=lambda a: f"ip link delete dev {a['device'].name}")
+@act("ip-link(8)", device=of_link, by_hand=typed(lambda a: f"ip link delete dev {a['device'].name}"))
 def delete_link(net: Netlink, device: Link) -> None:
     """Remove an interface, and its peer with it.
 
@@ -166,7 +170,7 @@ def delete_link(net: Netlink, device: Link) -> None:
     net.change(_DELLINK, _INFO.pack(0, 0, device.ifindex, 0, 0))
 
 
-@act("ip-link(8)", device=of_link, by_hand=lambda a: _set_by_hand(a))
+@act("ip-link(8)", device=of_link, master=_of_master, netns=descriptor, by_hand=typed(lambda a: _set_by_hand(a)))
 def set_link(
     net: Netlink,
     device: Link,
@@ -174,7 +178,7 @@ def set_link(
     up: bool | None = None,
     promisc: bool | None = None,
     allmulti: bool | None = None,
-    master: int | None = None,
+    master: Link | None = None,
     mtu: int = 0,
     mac: str = "",
     name: str = "",
@@ -182,7 +186,7 @@ def set_link(
     alias: str | None = None,
     netns: int = -1,
 ) -> None:
-    """Change what is given. *master* 0 takes it out of its bridge; a new *name* needs it down, unless it moves to the
+    """Change what is given. *master* is the bridge to plug it into; a new *name* needs it down, unless it moves to the
     namespace behind *netns* in the same moment, which brings it down.
 
     Raises:
@@ -195,7 +199,7 @@ def set_link(
             change |= flag
             flags |= flag if wanted else 0
     parts = [_INFO.pack(0, 0, device.ifindex, flags, change)]
-    parts += [number(_MASTER, master)] if master is not None else []
+    parts += [number(_MASTER, master.ifindex)] if master is not None else []
     parts += [number(_MTU, mtu)] if mtu else []
     parts += [raw(_ADDRESS, mac_bytes(mac))] if mac else []
     parts += [text(_IFNAME, name)] if name else []
@@ -207,7 +211,11 @@ def set_link(
 
 @act(
     "bridge(8)",
-    by_hand=lambda a: f"bridge link set dev {a['device'].name} hairpin {a.get('hairpin')} isolated {a.get('isolated')}",
+    by_hand=typed(
+        lambda a: (
+            f"bridge link set dev {a['device'].name} hairpin {_on(a.get('hairpin'))} isolated {_on(a.get('isolated'))}"
+        )
+    ),
 )
 def set_bridge_port(net: Netlink, device: Link, *, hairpin: bool = False, isolated: bool = False) -> None:
     """Of an interface in a bridge: may frames go out where they came in, and is it kept from other isolated ports?"""
@@ -217,8 +225,8 @@ def set_bridge_port(net: Netlink, device: Link, *, hairpin: bool = False, isolat
 
 @act(
     "bridge(8)",
-    by_hand=lambda a: (
-        f"bridge vlan {'add' if a.get('add', 'True') == 'True' else 'del'} dev {a['device'].name} vid {a['vlan']}"
+    by_hand=typed(
+        lambda a: f"bridge vlan {'add' if a.get('add', True) else 'del'} dev {a['device'].name} vid {a['vlan']}"
     ),
 )
 def set_bridge_vlan(
@@ -242,7 +250,11 @@ def set_bridge_vlan(
     net.change(_SETLINK if add else _DELLINK, body)
 
 
-@act("ip-link(8)", device=of_link, by_hand=lambda a: f"ip link set dev {a['device'].name} type bridge vlan_filtering 1")
+@act(
+    "ip-link(8)",
+    device=of_link,
+    by_hand=typed(lambda a: f"ip link set dev {a['device'].name} type bridge vlan_filtering 1"),
+)
 def filter_vlans(net: Netlink, device: Link) -> None:
     """Have a bridge look at the tags of frames.
 
@@ -288,6 +300,17 @@ def _add_by_hand(a: dict[str, Any]) -> str:
 
 
 def _set_by_hand(a: dict[str, Any]) -> str:
-    words = [f"{key} {value}" for key, value in a.items() if key not in ("net", "device", "up")]
-    up = {True: ["up"], False: ["down"]}.get(bool(a["up"]), []) if "up" in a else []
-    return " ".join(["ip link set dev", a["device"].name, *words, *up])
+    words = [f"ip link set dev {a['device'].name}"]
+    words += [f"{word} {a[key]}" for key, word in _WORDS.items() if a.get(key)]
+    words += [f"{key} {_on(a[key])}" for key in ("promisc", "allmulti") if a.get(key) is not None]
+    words += [f"master {a['master'].name}"] if a.get("master") else []
+    words += ["netns CONTAINER"] if a.get("netns", -1) >= 0 else []
+    words += ["up" if a["up"] else "down"] if a.get("up") is not None else []
+    return " ".join(words)
+
+
+_WORDS = {"mac": "address", "mtu": "mtu", "name": "name", "queue": "txqueuelen", "alias": "alias"}
+
+
+def _on(value: object) -> str:
+    return "on" if value else "off"

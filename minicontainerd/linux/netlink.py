@@ -24,7 +24,8 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from .libc import libc, os_error
 from .namespaces import inside
@@ -47,6 +48,7 @@ class Netlink:
     """A socket for rtnetlink, in the caller's network namespace or in the one behind *namespace*."""
 
     def __init__(self, namespace: int | None = None) -> None:
+        self.where = "" if namespace is None else "-n CONTAINER "
         if namespace is None:
             self.descriptor = _socket()
         else:
@@ -102,6 +104,19 @@ class Netlink:
                     _check(payload, its_flags)
                     return
                 yield payload
+
+
+def typed(words: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
+    """What ``act`` takes as *by_hand*: the command that *words* make, typed for the socket's namespace.
+
+    The other namespace is called CONTAINER; who wants to type it gives it this name with ``ip netns attach``.
+    """
+
+    def by_hand(arguments: dict[str, Any]) -> str:
+        program, _, rest = words(arguments).partition(" ")
+        return f"{program} {arguments['net'].where}{rest}"
+
+    return by_hand
 
 
 def number(kind: int, value: int, format: str = "=I") -> bytes:

@@ -16,7 +16,7 @@ import struct
 from typing import Any, NamedTuple
 
 from .links import Link, of_link
-from .netlink import CREATE, EXCL, REPLACE, Netlink, attributes, nested, number, raw
+from .netlink import CREATE, EXCL, REPLACE, Netlink, attributes, nested, number, raw, typed
 from .tell import act
 
 _NEWADDR, _DELADDR, _GETADDR, _NEWROUTE, _DELROUTE, _GETROUTE = 20, 21, 22, 24, 25, 26
@@ -61,7 +61,7 @@ def addresses(net: Netlink, device: Link, *, everywhere: bool = False) -> list[A
     return found
 
 
-@act("ip-address(8)", device=of_link, by_hand=lambda a: f"ip address add {a['address']} dev {a['device'].name}")
+@act("ip-address(8)", device=of_link, by_hand=typed(lambda a: f"ip address add {a['address']} dev {a['device'].name}"))
 def add_address(net: Netlink, device: Link, address: Address, *, detect_duplicates: bool = False) -> None:
     """Give an interface an address.
 
@@ -77,7 +77,9 @@ def add_address(net: Netlink, device: Link, address: Address, *, detect_duplicat
     net.change(_NEWADDR, _addr(device.ifindex, address, flags) + b"".join(parts), CREATE | EXCL)
 
 
-@act("ip-address(8)", device=of_link, by_hand=lambda a: f"ip address delete {a['address']} dev {a['device'].name}")
+@act(
+    "ip-address(8)", device=of_link, by_hand=typed(lambda a: f"ip address delete {a['address']} dev {a['device'].name}")
+)
 def delete_address(net: Netlink, device: Link, address: Address) -> None:
     """Take an address away. Raises OSError (EADDRNOTAVAIL) if the interface does not have it."""
     net.change(_DELADDR, _addr(device.ifindex, address, 0) + raw(_LOCAL, address.ip.packed))
@@ -108,7 +110,7 @@ def routes(net: Netlink, version: int) -> list[Route]:
     return found
 
 
-@act("ip-route(8)", device=of_link, by_hand=lambda a: _route_by_hand(a))
+@act("ip-route(8)", device=of_link, by_hand=typed(lambda a: _route_by_hand(a)))
 def add_route(
     net: Netlink,
     device: Link,
@@ -142,7 +144,7 @@ def add_route(
     net.change(_NEWROUTE, head + b"".join(parts), CREATE | (REPLACE if replace else EXCL))
 
 
-@act("ip-route(8)", device=of_link, by_hand=lambda a: f"ip route delete {a['dst']} dev {a['device'].name}")
+@act("ip-route(8)", device=of_link, by_hand=typed(lambda a: f"ip route delete {a['dst']} dev {a['device'].name}"))
 def delete_route(net: Netlink, device: Link, dst: Prefix) -> None:
     """Remove a route of the main table. Raises OSError (ESRCH) if there is none."""
     head = _ROUTE.pack(_FAMILIES[dst.version], dst.prefixlen, 0, 0, _MAIN_TABLE, 0, 255, 0, 0)

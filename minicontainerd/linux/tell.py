@@ -225,4 +225,5 @@ def render(entry: Entry) -> str:
     outcome = entry.get("error") or entry["result"]
     outcome = "" if outcome == "None" else f" = {outcome}"
     line = f"{indent}{entry['call']}({arguments}){outcome}  {entry['page']}  {entry['microseconds']} µs"
-    return f"{line}\n{indent}  # {entry['by_hand']}" if entry.get("by_hand") else line
+    by_hand = str(entry.get("by_hand", "")).splitlines()
+    return "\n".join([line, *(f"{indent}  # {each}" for each in by_hand)])

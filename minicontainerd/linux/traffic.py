@@ -16,7 +16,7 @@ import struct
 from typing import Any, NamedTuple
 
 from .links import Link, of_link
-from .netlink import CREATE, EXCL, Netlink, attributes, nested, number, raw, text
+from .netlink import CREATE, EXCL, Netlink, attributes, nested, number, raw, text, typed
 from .tell import act
 
 _NEWQDISC, _GETQDISC, _NEWTFILTER = 36, 38, 44
@@ -41,7 +41,7 @@ class Discipline(NamedTuple):
     rate: int
 
 
-@act("tc-tbf(8)", device=of_link, by_hand=lambda a: _tbf_by_hand(a))
+@act("tc-tbf(8)", device=of_link, by_hand=typed(lambda a: _tbf_by_hand(a)))
 def limit_sending(net: Netlink, device: Link, rate: int, burst: int, latency: float = 0.025) -> None:
     """Let *device* send *rate* bytes a second, after *burst* bytes saved up; what would wait longer than *latency*
     seconds is dropped.
@@ -57,7 +57,7 @@ def limit_sending(net: Netlink, device: Link, rate: int, burst: int, latency: fl
     net.change(_NEWQDISC, head + text(_KIND, "tbf") + options, CREATE | EXCL)
 
 
-@act("tc-mirred(8)", device=of_link, to=of_link, by_hand=lambda a: _redirect_by_hand(a))
+@act("tc-mirred(8)", device=of_link, to=of_link, by_hand=typed(lambda a: _redirect_by_hand(a)))
 def redirect_arrivals(net: Netlink, device: Link, to: Link) -> None:
     """Have what arrives at *device* sent by the interface *to*, which hands it back when its time has come.
 
@@ -96,6 +96,6 @@ def _tbf_by_hand(a: dict[str, Any]) -> str:
 def _redirect_by_hand(a: dict[str, Any]) -> str:
     device, to = of_link(a["device"]), of_link(a["to"])
     return (
-        f"tc qdisc add dev {device} ingress; tc filter add dev {device} parent ffff: protocol all "
+        f"tc qdisc add dev {device} ingress && tc filter add dev {device} parent ffff: protocol all "
         f"u32 match u32 0 0 action mirred egress redirect dev {to}"
     )

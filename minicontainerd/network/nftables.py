@@ -45,7 +45,11 @@ def comment(network: str, container_id: str, ifname: str) -> str:
     return f"{tag(network, container_id, ifname)} {network} {container_id}"[:_LONGEST_COMMENT]
 
 
-@act("nft(8)", by_hand=lambda a: "nft -f - <<'.'\n{}\n.".format("\n".join(a["lines"])))
+@act(
+    "nft(8)",
+    lines=lambda lines: f"{len(lines)} lines",
+    by_hand=lambda a: "nft -f - <<'.'\n{}\n.".format("\n".join(a["lines"])),
+)
 def change(lines: Sequence[str]) -> None:
     """Carry out *lines* of nft's language, all or none.
 

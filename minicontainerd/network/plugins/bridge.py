@@ -187,7 +187,7 @@ def _plug_in(host: Netlink, inner: Netlink, namespace: int, switch: Link, settin
         # Without a size of its own the cable would take the smallest there is in the switch, and so would all.
         add_veth(host, name, request.ifname, namespace, mtu=settings.mtu, peer_mac=settings.mac)
         port = link(host, name)
-        set_link(host, port, up=True, master=switch.ifindex)
+        set_link(host, port, up=True, master=switch)
         if settings.hairpin or settings.isolated:
             set_bridge_port(host, port, hairpin=settings.hairpin, isolated=settings.isolated)
         if settings.vlan:
