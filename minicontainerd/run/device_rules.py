@@ -45,6 +45,20 @@ _NEVER_REFUSED: list[DeviceRule] = [
     {"allow": True, "type": "c", "major": 136, "access": "rwm"},  # /dev/pts/*
 ]
 
+USUAL: list[DeviceRule] = [
+    {"allow": False, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 8, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 7, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 0, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 9, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 2, "access": "rwm"},
+]
+"""What containerd's clients write into every config: containerd@301026e pkg/oci/spec_opts.go."""
+
 
 def enforce(folder: str, rules: Sequence[DeviceRule]) -> None:
     """Let *rules* decide in the cgroup *folder* from now on, in place of whatever did.
@@ -64,12 +78,12 @@ def enforce(folder: str, rules: Sequence[DeviceRule]) -> None:
 
 
 def keep_usual_program() -> None:
-    """Load now, for all children that will be forked, the program of a container without rules of its own.
+    """Load now, for all children that will be forked, the program of a container of which nothing special was asked.
 
     The kernel takes most of a millisecond to convince itself that a program ends. It may refuse it, too; then each
     container will hear of that.
     """
-    code = compile([{"allow": False, "access": "rwm"}, *_NEVER_REFUSED])
+    code = compile([*USUAL, *_NEVER_REFUSED])
     with contextlib.suppress(OSError):
         _kept[code] = bpf.load_device_program(code)
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from minicontainerd.errors import InvalidArgument
-from minicontainerd.run.device_rules import _NEVER_REFUSED, compile, enforce
+from minicontainerd.oci.spec import default
+from minicontainerd.run.device_rules import _NEVER_REFUSED, USUAL, compile, enforce
 
 BLOCK, CHARACTER = 1, 2
 BITS = {"m": 1, "r": 2, "w": 4}
@@ -87,6 +88,10 @@ def test_the_program_answers_as_the_rules_say(
     code = compile(rules)  # type: ignore[arg-type]
     for question in questions:
         assert run(code, *question) == expected(rules, *question), question
+
+
+def test_the_usual_rules_are_those_of_a_default_config() -> None:
+    assert default("ns", "id")["linux"]["resources"]["devices"] == USUAL
 
 
 def test_what_every_container_needs_is_never_refused() -> None:
