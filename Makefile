@@ -10,7 +10,8 @@ BIN := .venv/bin
 
 # What the package needs from Debian (libseccomp2, busybox-static), and the peers that the suite asks first.
 DEBIAN := attr busybox-static containerd containernetworking-plugins crun docker-registry erofs-utils iproute2 \
-	iptables libseccomp2 mmdebstrap nftables openssl python3-venv qemu-system-x86 qemu-utils runc skopeo strace umoci
+	iptables libseccomp2 mmdebstrap nftables openssl podman python3-venv qemu-system-x86 qemu-utils runc skopeo strace \
+	umoci
 
 NOT_TWICE := not side_by_side and not joints and not limits
 
