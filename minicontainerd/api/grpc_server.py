@@ -73,12 +73,19 @@ class Method(NamedTuple):
         return self.interruptible or self.server_streams or self.client_streams
 
 
+class Limits(NamedTuple):
+    """The longest message, in bytes, that is taken and that is sent."""
+
+    received: int = MAX_MESSAGE
+    sent: int = MAX_MESSAGE
+
+
 class Server:
     """Serves *methods*, by their paths ``/package.Service/Method``, on one unix socket."""
 
-    def __init__(self, methods: Mapping[str, Method], max_message: int = MAX_MESSAGE) -> None:
+    def __init__(self, methods: Mapping[str, Method], limits: Limits) -> None:
         self._methods = methods
-        self._max_message = max_message
+        self._limits = limits
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._calls: set[Call] = set()
@@ -114,7 +121,7 @@ class Server:
 
     def _open(self, stream: Stream, headers: Headers) -> Call:
         fields = dict(headers)
-        call = Call(stream, self._methods.get(fields.get(":path", "")), fields, self._max_message, self._calls)
+        call = Call(stream, self._methods.get(fields.get(":path", "")), fields, self._limits, self._calls)
         self._calls.add(call)
         return call
 
@@ -135,12 +142,12 @@ class Call:
     """One call: collects its messages, runs its method, sends what that answers."""
 
     def __init__(
-        self, stream: Stream, method: Method | None, fields: Mapping[str, str], max_message: int, known: set[Call]
+        self, stream: Stream, method: Method | None, fields: Mapping[str, str], limits: Limits, known: set[Call]
     ) -> None:
         self._stream = stream
         self._method = method
         self._metadata = {name: value for name, value in fields.items() if not name.startswith(":")}
-        self._max_message = max_message
+        self._limits = limits
         self._known = known
         self._buffer = bytearray()
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -181,8 +188,8 @@ class Call:
             compressed, length = struct.unpack_from(">BI", self._buffer)
             if compressed:
                 self.fail(Unimplemented("compressed messages are not understood here"))
-            elif length > self._max_message:
-                words = f"grpc: received message larger than max ({length} vs. {self._max_message})"
+            elif length > self._limits.received:
+                words = f"grpc: received message larger than max ({length} vs. {self._limits.received})"
                 self.fail(ResourceExhausted(words))
             elif len(self._buffer) < 5 + length:
                 return
@@ -242,7 +249,13 @@ class Call:
             if not self._opened:
                 self._opened = True
                 self._stream.send_headers(_OPENING)
-            await self._stream.send_data(_framed(response.SerializeToString()))
+            await self._stream.send_data(self._framed(response.SerializeToString()))
+
+    def _framed(self, message: bytes) -> bytes:
+        if len(message) > self._limits.sent:
+            words = f"grpc: trying to send message larger than max ({len(message)} vs. {self._limits.sent})"
+            raise ResourceExhausted(words)
+        return struct.pack(">BI", 0, len(message)) + message
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -259,7 +272,10 @@ class Call:
             self._answer(task.result().SerializeToString())
 
     def _answer(self, message: bytes) -> None:
-        data = _framed(message)
+        try:
+            data = self._framed(message)
+        except ResourceExhausted as error:
+            return self.fail(error)
         opening = Type.HEADERS, END_HEADERS, _OPENING
         trailers = Type.HEADERS, END_HEADERS | END_STREAM, _OK
         if self._stream.send(opening, (Type.DATA, 0, data), trailers):
@@ -267,6 +283,7 @@ class Call:
             self._finish()
         else:
             self._task = asyncio.ensure_future(self._answer_slowly(data))
+        return None
 
     async def _answer_slowly(self, data: bytes) -> None:
         self._opened = True
@@ -305,10 +322,6 @@ class Call:
         self._known.discard(self)
         if self._deadline is not None:
             self._deadline.cancel()
-
-
-def _framed(message: bytes) -> bytes:
-    return struct.pack(">BI", 0, len(message)) + message
 
 
 def translate(error: BaseException) -> ContainerdError:

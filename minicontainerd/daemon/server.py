@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from grpc_health.v1 import health_pb2
 
-from minicontainerd.api.grpc_server import Method, Server
+from minicontainerd.api.grpc_server import Limits, Method, Server
 from minicontainerd.api.rpc import methods
 from minicontainerd.api.services.ttrpc.events.v1.events_pb2 import ForwardRequest
 from minicontainerd.api.ttrpc.server import Server as TtrpcServer
@@ -111,7 +111,8 @@ async def _serve_clients(config: Config, graph: Graph) -> Server:
     """Open the gRPC socket; the configuration's owner may use it."""
     instances = {made.plugin.id: made.instance for made in graph.made if made.plugin.type == builtin.GRPC}
     implementations = {service: instances.get(id) for service, id in builtin.SERVICES.items()}
-    server = Server({**methods(implementations), **_health()}, config.grpc.max_recv_message_size)
+    limits = Limits(config.grpc.max_recv_message_size, config.grpc.max_send_message_size)
+    server = Server({**methods(implementations), **_health()}, limits)
     path = _free_socket(config.grpc.address)
     await server.start(str(path), config.grpc.uid, config.grpc.gid)
     log.info("serving on %s", path)

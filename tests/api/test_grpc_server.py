@@ -15,7 +15,7 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from minicontainerd.api.grpc_server import Method, Server
+from minicontainerd.api.grpc_server import Limits, Method, Server
 from minicontainerd.api.http2.frame import MAX_WINDOW, PREFACE, Decoder, Frame, ProtocolError, Type, encode
 from minicontainerd.errors import NotFound
 
@@ -34,6 +34,8 @@ class Echo:
             raise NotFound('image "ü%\n": not found')
         if request.value == b"broken":
             raise KeyError("a fault of ours")
+        if request.value == b"long":
+            return BytesValue(value=bytes(MAX))
         if request.value == b"metadata":
             return BytesValue(value=metadata.get("containerd-namespace", "").encode())
         return request
@@ -86,7 +88,7 @@ def path(tmp_path: Path, echo: Echo) -> Iterator[str]:
         "/t.Echo/add": method("add", client_streams=True),
         "/t.Echo/both": method("both", client_streams=True, server_streams=True),
     }
-    server, loop = Server(methods, MAX), asyncio.new_event_loop()
+    server, loop = Server(methods, Limits(MAX, MAX)), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     asyncio.run_coroutine_threadsafe(server.start(str(tmp_path / "socket")), loop).result()
@@ -147,6 +149,13 @@ def test_large_messages_wait_for_room_in_both_directions(channel: grpc.Channel) 
     with pytest.raises(grpc.RpcError) as raised:
         unary(channel)(BytesValue(value=bytes(MAX + 1)))
     assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_an_answer_that_is_too_long_is_not_sent(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        unary(channel)(BytesValue(value=b"long"))
+    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert f"trying to send message larger than max ({MAX + 5} vs. {MAX})" in raised.value.details()
 
 
 def test_streams(channel: grpc.Channel) -> None:
