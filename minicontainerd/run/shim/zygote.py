@@ -25,7 +25,6 @@ The zygote ends when the daemon's end of its socket is closed, however the daemo
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -58,8 +57,7 @@ def _fork_one(control: socket.socket) -> bytes:
     if os.fork() == 0:
         os.close(reading)
         if not select.select([control], [], [], 0)[0]:  # nobody is waiting already
-            with contextlib.suppress(OSError, ContainerdError):
-                rehearse()
+            rehearse()
         _, received, _, _ = socket.recv_fds(control, 1, 1)
         os.write(writing, _TAKEN if received else _CLOSED)
         os.close(writing)
