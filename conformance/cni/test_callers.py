@@ -31,8 +31,9 @@ SCRIPT = """\
 #!/bin/sh
 exec nsenter --net={netns} unshare --mount --propagation private sh -c '
 mount -t overlay overlay -o lowerdir=/etc,upperdir={folder}/etc,workdir={folder}/work /etc &&
+mount --bind {folder}/etc/cni/net.d /etc/cni/net.d &&
 mount -t tmpfs tmpfs /opt && mkdir -p /opt/cni && ln -s {plugins} /opt/cni/bin &&
-mount -t overlay overlay -o lowerdir=/var/lib,upperdir={folder}/lib,workdir={folder}/work2 /var/lib && rm -rf /var/lib/cni &&
+mount -t overlay overlay -o lowerdir=/var/lib,upperdir={folder}/lib,workdir={folder}/work2 /var/lib &&
 exec {program} "$@"' -- "$@"
 """
 
