@@ -10,6 +10,7 @@ import pytest
 
 from .. import images, leaks
 from ..peers import docker_registry
+from .daemon import Mortal
 
 
 @pytest.fixture
@@ -32,3 +33,12 @@ def image(folder: Path) -> Iterator[str]:
         command = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, f"docker://{host}/tiny:1"]
         subprocess.run(command, check=True)
         yield f"{host}/tiny:1"
+
+
+@pytest.fixture
+def daemon(folder: Path, image: str) -> Iterator[Mortal]:
+    """A daemon on that folder, which runs."""
+    daemon = Mortal(folder)
+    daemon.start()
+    yield daemon
+    daemon.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +25,6 @@ def holdings(pid: int) -> Holdings:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     memory = int(status["VmRSS"].split()[0]) / 1000
     return Holdings(memory, len(list(Path(f"/proc/{pid}/fd").iterdir())), int(status["Threads"]))
-
-
-@pytest.fixture
-def daemon(folder: Path, image: str) -> Iterator[Mortal]:
-    daemon = Mortal(folder)
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 @pytest.mark.clause("mini.lives")

@@ -10,8 +10,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
@@ -30,14 +29,6 @@ PATIENCE = 90
 """Seconds within which a client must get one step done, however often the daemon dies meanwhile."""
 
 CREATED, STOPPED = 1, 3  # containerd.v1.types.Status
-
-
-@pytest.fixture
-def daemon(folder: Path, image: str) -> Iterator[Mortal]:
-    daemon = Mortal(folder)
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 class Load(threading.Thread):
