@@ -48,12 +48,7 @@ def add(request: Request) -> Result:
 
 def delete(request: Request) -> None:
     """Cable, addresses, rules; each whether or not the others are still there."""
-    with sandbox.opened_if_there(request) as namespace:
-        if namespace is not None:
-            with Netlink(namespace) as inner:
-                device = find(inner, request.ifname)
-                if device is not None:
-                    delete_link(inner, device)
+    sandbox.remove_interface(request)
     ipam.pass_on(request)
     if get(request.config, "ipMasq", bool, False):
         masquerade.delete(request)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 
 from ...linux.kernel_file import write_setting
-from ...linux.links import Link, find, set_link
+from ...linux.links import Link, delete_link, find, set_link
 from ...linux.namespaces import CLONE, inside
 from ...linux.netlink import Netlink
 from ...linux.routes import IP, UNIVERSE, Address, Prefix, add_address, add_route, addresses, routes
@@ -61,6 +61,16 @@ def opened_if_there(request: Request) -> Iterator[int | None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def remove_interface(request: Request) -> None:
+    """Delete the container's interface; with it goes the other end of a cable. What is not there is no error."""
+    with opened_if_there(request) as namespace:
+        if namespace is not None:
+            with Netlink(namespace) as inner:
+                device = find(inner, request.ifname)
+                if device is not None:
+                    delete_link(inner, device)
 
 
 def _open(request: Request) -> int:

@@ -45,12 +45,7 @@ def add(request: Request, kind: str, *, parent: Link | None = None, data: bytes 
 
 def delete(request: Request) -> None:
     """Remove the interface, and give its addresses back."""
-    with sandbox.opened_if_there(request) as namespace:
-        if namespace is not None:
-            with Netlink(namespace) as inner:
-                device = find(inner, request.ifname)
-                if device is not None:
-                    delete_link(inner, device)
+    sandbox.remove_interface(request)
     ipam.pass_on(request)
 
 
