@@ -118,7 +118,7 @@ def run(config: Config) -> None:
     logging.basicConfig(
         level=LEVELS[config.debug.level], format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    for noisy in ("httpx", "httpcore", "grpc", "asyncio"):
+    for noisy in ("httpx", "httpcore", "hpack", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     config.root, config.state = str(Path(config.root).absolute()), str(Path(config.state).absolute())
     config.grpc.address = str(Path(config.grpc.address.removeprefix("unix://")).absolute())

@@ -11,7 +11,6 @@ direction the client says how much room there is, and :meth:`Stream.send_data` w
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -38,8 +37,6 @@ from minicontainerd.api.http2.frame import (
 
 STREAM_WINDOW = 1 << 20
 """What a client may send on one stream before we have taken any of it, in bytes."""
-
-logging.getLogger("hpack").setLevel(logging.WARNING)  # it tells every field of every call, whoever listens
 
 MAX_HEADERS = 64 << 10
 MAX_KNOWN = 256
