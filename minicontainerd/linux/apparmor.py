@@ -7,16 +7,8 @@ Source: Linux Documentation/admin-guide/LSM/apparmor.rst, security/apparmor/lsm.
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
-
-from .libc import libc, os_error
+from .kernel_file import write_proc
 from .tell import act
-
-_PROC_SUPER_MAGIC = 0x9FA0
-_fstatfs = libc.fstatfs
-_fstatfs.argtypes = [ctypes.c_int, ctypes.c_char_p]
 
 
 def is_enabled() -> bool:
@@ -36,22 +28,4 @@ def change_on_exec(profile: str) -> None:
         FileNotFoundError: no such profile is loaded, or there is no /proc.
         OSError: EINVAL, what is at /proc is something else: a program may put a file there to stay unconfined.
     """
-    descriptor = os.open("/proc/thread-self/attr/exec", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        expect_proc(descriptor)
-        os.write(descriptor, f"exec {profile}".encode())
-    finally:
-        os.close(descriptor)
-
-
-def expect_proc(descriptor: int) -> None:
-    """Raise unless *descriptor* is a file of the kernel's, in a file system of type proc: statfs(2).
-
-    Raises:
-        OSError: EINVAL, it is something else.
-    """
-    about = ctypes.create_string_buffer(256)
-    if _fstatfs(descriptor, about) == -1:
-        raise os_error("fstatfs(2)")
-    if ctypes.c_long.from_buffer(about).value != _PROC_SUPER_MAGIC:
-        raise OSError(errno.EINVAL, "what is at /proc is not the kernel's")
+    write_proc("thread-self/attr/exec", f"exec {profile}")

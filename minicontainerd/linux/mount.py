@@ -20,7 +20,7 @@ import enum
 import os
 
 from .libc import NUMBERS, libc, os_error, syscall
-from .tell import act
+from .tell import act, descriptor
 
 _mount = libc.mount
 _mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -28,7 +28,7 @@ _umount2 = libc.umount2
 _umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
-_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_SYMLINKS = 0x4, 0x10
 _AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 0x1
@@ -143,20 +143,21 @@ def open_tree(path: str, *, clone: bool = False, recursive: bool = False, direct
     flags = _OPEN_TREE_CLOEXEC | (OPEN_TREE_CLONE if clone else 0) | (AT_RECURSIVE if recursive else 0)
     if not path:
         flags |= _AT_EMPTY_PATH
-    descriptor = syscall(_OPEN_TREE, directory, os.fsencode(path), flags)
-    if descriptor == -1:
+    tree = syscall(_OPEN_TREE, directory, os.fsencode(path), flags)
+    if tree == -1:
         raise os_error("open_tree(2)", path)
-    return descriptor
+    return tree
 
 
-@act("move_mount(2)")
+@act("move_mount(2)", tree=descriptor)
 def move_mount(tree: int, target: str) -> None:
-    """Attach the detached mount *tree* (of :func:`open_tree`) at *target*.
+    """Attach the detached mount *tree* (of :func:`open_tree`) at *target*, or where that leads if it is a link.
 
     Raises:
         OSError: EINVAL, *target* lies in a mount whose propagation does not allow it, or *tree* is attached.
     """
-    if syscall(_MOVE_MOUNT, tree, b"", -100, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH) == -1:
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_SYMLINKS
+    if syscall(_MOVE_MOUNT, tree, b"", -100, os.fsencode(target), flags) == -1:
         raise os_error("move_mount(2)", target)
 
 

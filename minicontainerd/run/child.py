@@ -25,7 +25,7 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..linux import apparmor, cgroup, namespaces, process, seccomp, terminal
-from ..linux.kernel_file import write_setting
+from ..linux.kernel_file import write_proc
 from ..linux.loopback import bring_up
 from ..linux.tell import open_files, speak_as, step
 from . import devices, hooks, privileges, program, rootfs
@@ -235,7 +235,7 @@ def _names_and_sysctls(config: Spec) -> None:
     if domainname := config.get("domainname"):
         process.set_domain_name(domainname)
     for name, value in (config.get("linux", {}).get("sysctl") or {}).items():
-        write_setting("/proc/sys/" + name.replace(".", "/"), value)
+        write_proc("sys/" + name.replace(".", "/"), value)
 
 
 def _await_start(fifo: int) -> None:

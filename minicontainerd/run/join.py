@@ -61,6 +61,8 @@ def execute(container: Container, process: Process, options: create.Options, *, 
 def _plan(container: Container, process: Process, options: create.Options, held: contextlib.ExitStack) -> child.Plan:
     pidfd = os.pidfd_open(container.pid)
     held.callback(os.close, pidfd)
+    if not container.is_alive():  # asked with the descriptor in hand: the number may have come to mean another process
+        raise FailedPrecondition("cannot exec in a stopped container")
     return child.Plan(
         container=container,
         process=process,

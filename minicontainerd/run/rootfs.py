@@ -25,7 +25,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ..linux import cgroup, paths
-from ..linux.mount import MNT, MS, mount, mount_setattr, pivot_root, umount
+from ..linux.mount import MNT, MS, mount, mount_setattr, move_mount, open_tree, pivot_root, umount
 from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
 from ..linux.mountinfo import mount_of
 from ..linux.tell import step
@@ -235,21 +235,35 @@ def _make_read_only(path: str) -> None:
 
 def _mask(path: str) -> None:
     """Hide *path*: an empty read-only folder over a folder, /dev/null over a file; nothing there needs nothing."""
-    try:
-        mount("/dev/null", path, "", MS.BIND)
-    except NotADirectoryError:
+    if os.path.isdir(path):
         mount("tmpfs", path, "tmpfs", MS.RDONLY)
-    except OSError as error:
-        if not paths.is_missing(error):
-            raise
+    elif os.path.exists(path):
+        null = open_tree("/dev/null", clone=True)  # in hand before it is looked at: it cannot be changed in between
+        _expect_null(null)
+        move_mount(null, path)
+        os.close(null)
 
 
 def reopen_null() -> None:
     """Standard streams that are the host's /dev/null become the container's, which lives by its own rules."""
-    null = os.stat("/dev/null")
     for descriptor in (0, 1, 2):
-        status = os.fstat(descriptor)
-        if stat.S_ISCHR(status.st_mode) and status.st_rdev == null.st_rdev:
+        if _is_null(descriptor):
             fresh = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            _expect_null(fresh)
             os.dup2(fresh, descriptor)
             os.close(fresh)
+
+
+def _expect_null(descriptor: int) -> None:
+    """The image may have brought its own /dev/null, and then whatever it covers would be what that is.
+
+    Raises:
+        PermissionError: it is something else.
+    """
+    if not _is_null(descriptor):
+        raise PermissionError(errno.EPERM, "/dev/null in the container is not the device 1:3, and would hide nothing")
+
+
+def _is_null(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
