@@ -13,7 +13,7 @@ from pathlib import Path
 from conformance import images
 from conformance.peers import DAEMONS, docker_registry
 
-from . import networks, profile, report, subjects
+from . import networks, profile, report, runtimes, subjects
 from .series import Row
 from .subjects import Party
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="of what takes milliseconds; the rest takes fewer")
-    parser.add_argument("--only", default="", help="run, exec, pull, crowd, memory, cni or profile")
+    parser.add_argument("--only", default="", help="run, exec, pull, crowd, memory, cni, runtimes or profile")
     parser.add_argument("--to", type=Path, help="a folder in which table, picture and profile are saved")
     options = parser.parse_args()
     with daemons() as (parties, small, big):
@@ -64,6 +64,8 @@ def measure(
         rows.append(subjects.crowd(parties, small, 50, few, 0.7))
     if wanted("cni"):
         rows += networks.rows(rounds)
+    if wanted("runtimes"):
+        rows += runtimes.rows(rounds)
     steps = profile.profile(parties[1].ctr, small, few) if wanted("profile") else []
     for party in parties:
         party.ctr("images", "rm", "--sync", small)

@@ -13,7 +13,7 @@ _GOOD, _BAD, _PLAIN = "#2e7d32", "#c62828", "#546e7a"
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown."""
-    lines = ["| | containerd | minicontainerd | ratio | wanted | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+    lines = ["| | the real one | ours | ratio | wanted | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
     for row in rows:
         theirs, ours = (f"{value:,.{0 if value >= 100 else 1}f} {row.unit}" for value in row.medians)
         wanted = f"≤ {row.target}" if row.target is not None else f"≤ {row.limit:g} {row.unit}" if row.limit else ""

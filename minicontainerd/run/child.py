@@ -284,8 +284,9 @@ def _use_streams(streams: tuple[int, int, int]) -> None:
 
 def _default_signals() -> None:
     """Python ignores SIGPIPE, and ignoring survives execve; a handler does not, but would run Python until then."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) != signal.SIG_DFL:  # what Python knows of them costs no call; most are
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 def become(user: User, granted: Capabilities | None, cwd: str) -> None:
     """Change into *cwd*, become *user* with exactly the capabilities *granted* (None: those it comes with)."""
     if granted is not None:
-        # None may be granted that we lack ourselves: a host may keep some from its own root.
-        bounding = capabilities.mask_of(granted.get("bounding", [])) & capabilities.bounding()
-        capabilities.limit_bounding(bounding)
+        capabilities.limit_bounding(capabilities.mask_of(granted.get("bounding", [])))
     inside = _enter(cwd)
     process.set_keep_capabilities(True)
     _change_user(user)
