@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import os
 
-_LONGEST = 4096
+LONGEST = 4096
+"""Bytes of a message that a pipe takes whole."""
 
 
 class Channel:
@@ -30,11 +31,11 @@ class Channel:
 
     def say(self, word: str, text: str = "") -> None:
         """Send one message; a text that is too long for one loses its end."""
-        os.write(self.outgoing, f"{word} {text}".encode(errors="backslashreplace")[:_LONGEST])
+        os.write(self.outgoing, f"{word} {text}".encode(errors="backslashreplace")[:LONGEST])
 
     def hear(self) -> tuple[str, str]:
         """Wait for the next message; ``("", "")`` when the other side has gone."""
-        word, _, text = os.read(self.incoming, _LONGEST).decode(errors="replace").partition(" ")
+        word, _, text = os.read(self.incoming, LONGEST).decode(errors="replace").partition(" ")
         return word, text
 
     def close(self) -> None:

@@ -24,10 +24,12 @@ import select
 import signal
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from ..errors import ContainerdError
 from ..linux import apparmor, cgroup, namespaces, process, seccomp, terminal
 from ..linux.kernel_file import write_proc
 from ..linux.loopback import bring_up
 from ..linux.tell import open_files, speak_as, step
+from . import channel as messages
 from . import devices, hooks, privileges, program, rootfs
 from .words import reason, sentence, told_as
 
@@ -48,6 +50,7 @@ class Plan(NamedTuple):
     streams: tuple[int, int, int] = (0, 1, 2)
     console_socket: int = -1
     fifo: int = -1
+    answer: int = -1  # where start waits to hear how the hooks went; closed by execve
     preserved: int = 0  # descriptors after standard error that the program gets as well
     no_pivot: bool = False
     new_keyring: bool = True
@@ -99,7 +102,7 @@ def enter(plan: Plan, channel: Channel) -> None:
 
 def _close_what_is_not_ours(plan: Plan, channel: Channel) -> None:
     """What the parent has open: held here too, its sockets would stay connected when it is gone."""
-    ours = {plan.fifo, plan.console_socket, channel.incoming, channel.outgoing, *open_files()}
+    ours = {plan.fifo, plan.answer, plan.console_socket, channel.incoming, channel.outgoing, *open_files()}
     ours |= {descriptor for descriptor, _ in plan.join} | set(range(3 + plan.preserved))
     process.close_all_but({descriptor for descriptor in ours if descriptor >= 0})
 
@@ -115,15 +118,23 @@ def _fork_inside(channel: Channel) -> None:
 
 def init(plan: Plan, channel: Channel) -> NoReturn:
     """The first process of a new container."""
-    config, container = plan.container.config, plan.container
     with told_as("error during container init"):
         _build_world(plan, channel)
     argv, path, environment = _limit(plan)
     channel.say("done")
     channel.close()
     _await_start(plan.fifo)
-    hooks.run(config, "startContainer", hooks.state_of(container, "created", os.getpid()))
+    _start_hooks(plan)
     _execute(path, argv, environment, plan.preserved)
+
+
+def _start_hooks(plan: Plan) -> None:
+    """The last of the hooks of create and start; ``create`` has answered long ago, so ``start`` is told."""
+    try:
+        hooks.run(plan.container.config, "startContainer", hooks.state_of(plan.container, "created", os.getpid()))
+    except ContainerdError as error:
+        os.write(plan.answer, sentence(error).encode(errors="backslashreplace")[: messages.LONGEST])
+        os._exit(1)
 
 
 def joiner(plan: Plan, channel: Channel) -> NoReturn:

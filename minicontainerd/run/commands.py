@@ -69,7 +69,7 @@ def run(context: Context, flags: Flags, words: list[str]) -> int:
     options, ours = _foreground_console(_options(context, flags), terminal and not detach)
     container = create(context.root, words[0], flags.value("bundle", "."), options)
     try:
-        operate.start(container, context.log.warning)
+        operate.start(container)
         status = 0 if detach else _attend(container.pid, ours)
     except BaseException:
         operate.delete(container, context.log.warning, force=True)
@@ -83,7 +83,7 @@ def start(context: Context, flags: Flags, words: list[str]) -> int:
     """executes the user defined process in a created container"""
     from . import operate
 
-    operate.start(context.container(words[0]), context.log.warning)
+    operate.start(context.container(words[0]))
     return 0
 
 

@@ -71,7 +71,7 @@ def create(root: str, id: str, bundle: str, options: Options) -> Container:
             container.save()  # first of all: whoever cleans up after us if we are killed has to know the cgroup
             container = _bring_up(container, options)
         except BaseException:
-            undo(state.load(root, id) if os.path.exists(f"{container.folder}/state.json") else container)
+            undo(state.load(root, id) if os.path.exists(f"{container.folder}/state.json") else container, options.warn)
             raise
     if options.pid_file:
         write_pid_file(options.pid_file, container.pid)
@@ -138,6 +138,11 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
     disk.make_fifo(container.fifo, 0o600)
     fifo = os.open(container.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     held.callback(os.close, fifo)
+    answer = -1
+    if hooks.are_there(config, "startContainer", "poststart"):
+        disk.make_fifo(container.answer, 0o600)
+        answer = os.open(container.answer, os.O_RDWR | os.O_CLOEXEC)  # for writing alone, it would wait for a reader
+        held.callback(os.close, answer)
     return child.Plan(
         container=container,
         process=config["process"],
@@ -147,6 +152,7 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
         streams=options.streams,
         console_socket=options.console,
         fifo=fifo,
+        answer=answer,
         preserved=options.preserved,
         no_pivot=options.no_pivot,
         new_keyring=options.new_keyring,
@@ -205,8 +211,8 @@ def _run_hooks(container: Container) -> None:
         hooks.run(container.config, "createRuntime", current)
 
 
-def undo(container: Container) -> None:
-    """Take a container apart, however far it got: processes, cgroup, folder."""
+def undo(container: Container, warn: Callable[[str], None]) -> None:
+    """Take a container apart, however far it got: processes, cgroup, folder; and its poststop hooks are run."""
     with _forgiving():
         cgroups.kill(container.cgroup)
         if container.is_alive():
@@ -216,6 +222,7 @@ def undo(container: Container) -> None:
     with _forgiving():
         cgroups.remove(container.cgroup)
     remove_folder(container)
+    hooks.run_warning(container.config, "poststop", hooks.state_of(container, "stopped", 0), warn)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@
     poststart                  by start, on the host, just after
     poststop                   by delete, on the host, when all is gone
 
-A hook that fails in one of the first three rows ends the container; after poststart and poststop a warning is all.
+A hook that fails ends the container, and the command that ran it; only after poststop, where there is nothing left to
+end, a warning is all, and the next is run. The first two rows and poststart are the parent's, the others the child's.
 Source: runtime-spec 1.3 config.md#posix-platform-hooks.
 """
 
@@ -17,9 +18,10 @@ from __future__ import annotations
 import json
 import os
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeadlineExceeded, Unknown
+from ..errors import ContainerdError, DeadlineExceeded, Unknown
 from ..linux.tell import step
 from .state import VERSION, Container
 from .words import reason
@@ -42,6 +44,20 @@ def state_of(container: Container, status: str, pid: int) -> dict[str, Any]:
     return state
 
 
+def are_there(config: Spec, *names: HookName) -> bool:
+    """Whether *config* has hooks of one of these kinds."""
+    return any((config.get("hooks") or {}).get(name) for name in names)
+
+
+def run_warning(config: Spec, name: HookName, state: dict[str, Any], warn: Callable[[str], None]) -> None:
+    """Run every hook called *name*, in order, also after one that fails: that one is told to *warn*."""
+    for number, hook in enumerate((config.get("hooks") or {}).get(name) or []):
+        try:
+            _run_numbered(name, number, hook, state)
+        except ContainerdError as error:
+            warn(str(error))
+
+
 def run(config: Spec, name: HookName, state: dict[str, Any]) -> None:
     """Run every hook called *name*, in order, each with *state* on its standard input.
 
@@ -50,8 +66,12 @@ def run(config: Spec, name: HookName, state: dict[str, Any]) -> None:
         DeadlineExceeded: one took longer than its timeout, and was killed.
     """
     for number, hook in enumerate((config.get("hooks") or {}).get(name) or []):
-        with step(f"{name} hook {hook['path']}", spec="runtime-spec config.md#posix-platform-hooks"):
-            _run_one(f"error running {name} hook #{number}", hook, json.dumps(state).encode())
+        _run_numbered(name, number, hook, state)
+
+
+def _run_numbered(name: HookName, number: int, hook: Hook, state: dict[str, Any]) -> None:
+    with step(f"{name} hook {hook['path']}", spec="runtime-spec config.md#posix-platform-hooks"):
+        _run_one(f"error running {name} hook #{number}", hook, json.dumps(state).encode())
 
 
 def _run_one(what: str, hook: Hook, state: bytes) -> None:

@@ -6,13 +6,14 @@ allow: callers of runtimes compare those words. Source: runtime-spec 1.3 runtime
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import ContainerdError, FailedPrecondition, NotFound
+from ..errors import ContainerdError, FailedPrecondition, NotFound, Unknown
 from ..linux import cgroup, disk, signals
 from ..linux.tell import step
 from . import cgroups, create, hooks
@@ -26,11 +27,12 @@ Warn = Callable[[str], None]
 
 
 @tells
-def start(container: Container, warn: Warn) -> None:
+def start(container: Container) -> None:
     """Let a created container execute its program.
 
     Raises:
         FailedPrecondition: it is not created, or its process died meanwhile.
+        Unknown, DeadlineExceeded: a hook failed, and with it the container has ended.
     """
     status = container.status()
     if status == "stopped":
@@ -48,12 +50,34 @@ def start(container: Container, warn: Warn) -> None:
                 raise FailedPrecondition("cannot start a container that has stopped") from error
             raise
         disk.unlink(container.fifo)  # of two that start at once, one gets this far with the name in place
+        answer = _listen(container)
         os.write(fifo, b"0")
         os.close(fifo)
+    if failure := _hear(answer):
+        raise Unknown(failure)
     try:
         hooks.run(container.config, "poststart", hooks.state_of(container, "running", container.pid))
-    except ContainerdError as error:
-        warn(str(error))
+    except ContainerdError:
+        with contextlib.suppress(FailedPrecondition):  # it has ended by itself
+            kill(container, signal.SIGKILL)
+        raise
+
+
+def _listen(container: Container) -> int:
+    """The fifo on which init tells how its hooks went, opened before init is let go; -1 where there are none."""
+    if not os.path.exists(container.answer):
+        return -1
+    answer = os.open(container.answer, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(answer, True)
+    return answer
+
+
+def _hear(answer: int) -> str:
+    """What went wrong; nothing, when execve has closed init's end of the fifo."""
+    if answer < 0:
+        return ""
+    with open(answer, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 @tells
@@ -168,10 +192,7 @@ def delete(container: Container, warn: Warn, *, force: bool = False) -> None:
         cgroups.kill(container.cgroup)  # without a pid namespace some may have outlived the first
         cgroups.remove(container.cgroup)
     create.remove_folder(container)
-    try:
-        hooks.run(container.config, "poststop", hooks.state_of(container, "stopped", 0))
-    except ContainerdError as error:
-        warn(str(error))
+    hooks.run_warning(container.config, "poststop", hooks.state_of(container, "stopped", 0), warn)
 
 
 def _end(container: Container) -> None:

@@ -4,6 +4,7 @@
 
     ROOT/ID/state.json   the record below; replaced as a whole, by rename
     ROOT/ID/exec.fifo    there from create until start: the init process waits at its other end
+    ROOT/ID/start.fifo   only where hooks have to be waited for: by it, init tells start how they went
 
 The status is not written down, for it would be wrong the moment a process dies. It is worked out on each question::
 
@@ -58,6 +59,10 @@ class Container(NamedTuple):
     @property
     def fifo(self) -> str:
         return os.path.join(self.folder, "exec.fifo")
+
+    @property
+    def answer(self) -> str:
+        return os.path.join(self.folder, "start.fifo")
 
     def is_alive(self) -> bool:
         return self.pid > 0 and process.is_alive(self.pid, self.start_time)

@@ -77,7 +77,7 @@ class InProcess:
             return pid, receive(ours)
 
     def start(self, id: str) -> None:
-        operate.start(self._load(id), self.warnings.append)
+        operate.start(self._load(id))
 
     def kill(self, id: str, number: int, all: bool) -> None:
         operate.kill(self._load(id), number, all=all)
