@@ -16,6 +16,7 @@ rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, 
 devices     the few nodes and links of /dev
 privileges  capabilities, user, groups
 program     which file is executed, with which environment and limits
+diagnose    why one cannot be executed
 operate     start, kill, pause, delete: what is done with a container that exists
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it

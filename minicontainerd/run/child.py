@@ -267,7 +267,7 @@ def _execute(
             process.close_on_exec_from(3 + preserved)
             process.execute(path, argv, environment)
     except OSError as error:
-        told = f"exec {path}: {reason(error)}"
+        told = program.refused(path, error, argv, environment)
         if channel:
             channel.say("error", told)
         else:

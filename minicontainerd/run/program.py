@@ -12,6 +12,7 @@ import resource
 from typing import TYPE_CHECKING
 
 from ..linux import process, scheduling
+from . import diagnose
 from .words import reason
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ def find(name: str, path: str) -> str:
     if "/" in name:
         _check_executable(name, name)
         return name
+    hint = ""
     for folder in path.split(":"):
         candidate = os.path.join(folder or ".", name)
         try:
             _check_executable(candidate, name)
+        except PermissionError as error:
+            hint = hint or f" ({candidate}: {error})"
         except OSError:
             continue
-        return candidate
-    raise FileNotFoundError(f'exec: "{name}": executable file not found in $PATH')
+        else:
+            return candidate
+    raise FileNotFoundError(f'exec: "{name}": executable file not found in $PATH{hint}')
 
 
 def _check_executable(path: str, name: str) -> None:
@@ -42,9 +47,22 @@ def _check_executable(path: str, name: str) -> None:
         is_folder = os.path.isdir(path)
         os.stat(path)
     except OSError as error:
-        raise FileNotFoundError(f'exec: "{name}": stat {path}: {reason(error)}') from None
+        raise FileNotFoundError(f'exec: "{name}": stat {path}: {_with_cause(reason(error), path, error)}') from None
     if is_folder or not os.access(path, os.X_OK, effective_ids=True):
-        raise PermissionError(f'exec: "{name}": permission denied')
+        denied = PermissionError(errno.EACCES, "")
+        raise PermissionError(f'exec: "{name}": {_with_cause("permission denied", path, denied)}')
+
+
+def refused(path: str, error: OSError, arguments: list[str], variables: dict[str, str]) -> str:
+    """The sentence for an execve of *path* that failed with *error*: the call, the kernel's word, the likely cause."""
+    return f"exec {path}: {_with_cause(reason(error), path, error, arguments, variables)}"
+
+
+def _with_cause(
+    words: str, path: str, error: OSError, arguments: list[str] | None = None, variables: dict[str, str] | None = None
+) -> str:
+    cause = diagnose.cause_of(path, error.errno or 0, arguments or [], variables or {})
+    return f"{words}: {cause}" if cause else words
 
 
 def environment(each: Process) -> dict[str, str]:
