@@ -84,6 +84,24 @@ def join_session_keyring(name: str) -> int:
     return serial
 
 
+@act("pidfd_getfd(2)")
+def take_descriptor(pid: int, number: int) -> int:
+    """A copy, among our descriptors, of that which *pid* has open as *number*.
+
+    Raises:
+        PermissionError: EPERM, the caller may not trace *pid*.
+        OSError: EBADF, it has no such descriptor.
+    """
+    pidfd_getfd, pidfd = 438, os.pidfd_open(pid)
+    try:
+        copy = syscall(pidfd_getfd, pidfd, number, 0)
+        if copy == -1:
+            raise os_error("pidfd_getfd(2)")
+        return copy
+    finally:
+        os.close(pidfd)
+
+
 @act("close_range(2)")
 def close_all_but(kept: set[int]) -> None:
     """Close every descriptor that is not in *kept*."""

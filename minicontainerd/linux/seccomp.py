@@ -29,6 +29,7 @@ _ACTIONS = {
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
     "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
@@ -42,25 +43,53 @@ _OPERATORS = [
     "SCMP_CMP_GT",
     "SCMP_CMP_MASKED_EQ",
 ]
-_FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+_FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
+    "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
+}
+_NEW_LISTENER, _TSYNC_ESRCH = 1 << 3, 1 << 4
 ACTIONS, OPERATORS, FLAGS = sorted(_ACTIONS), sorted(_OPERATORS), sorted(_FLAGS)
 ARCHITECTURES = [
-    "SCMP_ARCH_AARCH64",
-    "SCMP_ARCH_ARM",
-    "SCMP_ARCH_X32",
-    "SCMP_ARCH_X86",
-    "SCMP_ARCH_X86_64",
+    f"SCMP_ARCH_{name}"
+    for name in [
+        "AARCH64",
+        "ARM",
+        "MIPS",
+        "MIPS64",
+        "MIPS64N32",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PARISC",
+        "PARISC64",
+        "PPC",
+        "PPC64",
+        "PPC64LE",
+        "RISCV64",
+        "S390",
+        "S390X",
+        "X32",
+        "X86",
+        "X86_64",
+    ]
 ]
+"""Those of libseccomp 2.5; which of them can be in one filter depends on the machine."""
 
 _SET_MODE_FILTER = 1
 _NO_SUCH_CALL = -1
 
 
 class Program(NamedTuple):
-    """A compiled filter: instructions of eight bytes each, and the flags to load it with."""
+    """A compiled filter: instructions of eight bytes each, and the flags to load it with.
+
+    If it *notifies*, some calls are answered by somebody else, who reads them from a descriptor: the listener.
+    """
 
     instructions: bytes
     flags: int
+    notifies: bool = False
 
 
 class _Comparison(ctypes.Structure):
@@ -97,10 +126,11 @@ def compile(config: Mapping[str, Any]) -> Program:
     """The filter that *config*, a ``linux.seccomp`` of the runtime-spec, describes.
 
     Raises:
-        ValueError: it names an action, operator, architecture or flag that we do not know.
+        ValueError: it names an action, operator, architecture or flag that we do not know, gives an errno to an action
+            that has none, or would have the runtime itself wait for an answer.
         OSError: libseccomp is missing, or refuses a rule.
     """
-    library = _library()
+    library, notifies = _library(), _notifies(config)
     context = library.seccomp_init(_action(config["defaultAction"], config.get("defaultErrnoRet")))
     if not context:
         raise OSError(errno.EINVAL, "seccomp_init refuses the default action")
@@ -113,9 +143,22 @@ def compile(config: Mapping[str, Any]) -> Program:
             _check(library.seccomp_arch_add(context, token), f"architecture {name}", but=errno.EEXIST)
         for rule in config.get("syscalls") or []:
             _add(library, context, rule, config)
-        return Program(_export(library, context), _flags(config.get("flags")))
+        return Program(_export(library, context), _flags(config.get("flags"), notifies), notifies)
     finally:
         library.seccomp_release(context)
+
+
+def _notifies(config: Mapping[str, Any]) -> bool:
+    """Whether some calls go to a listener. Never write(2): with it the child says that there is one."""
+    notify, rules = "SCMP_ACT_NOTIFY", config.get("syscalls") or []
+    if config["defaultAction"] == notify:
+        raise ValueError(f"{notify} cannot be used as default action")
+    names = {name for rule in rules if rule["action"] == notify for name in rule["names"]}
+    if "write" in names:
+        raise ValueError(f"{notify} cannot be used for the write syscall")
+    if names and not config.get("listenerPath"):
+        raise ValueError(f"{notify} is used, and listenerPath is not set")
+    return bool(names)
 
 
 def _add(library: ctypes.CDLL, context: int, rule: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -139,6 +182,8 @@ def _action(name: str, number: int | None) -> int:
     if name not in _ACTIONS:
         raise ValueError(f"invalid seccomp action {name!r}")
     if name not in _WITH_NUMBER:
+        if number:
+            raise ValueError(f"seccomp action {name} has no errno, and {number} is given")
         return _ACTIONS[name]
     return _ACTIONS[name] | (errno.EPERM if number is None else number) & 0xFFFF
 
@@ -150,11 +195,17 @@ def _comparison(argument: Mapping[str, Any]) -> _Comparison:
     return _Comparison(argument["index"], operator, argument["value"], argument.get("valueTwo", 0))
 
 
-def _flags(names: list[str] | None) -> int:
+def _flags(names: list[str] | None, notifies: bool) -> int:
     unknown = set(names or []) - set(_FLAGS)
     if unknown:
         raise ValueError(f"invalid seccomp flag {sorted(unknown)[0]!r}")
-    return sum(_FLAGS[name] for name in names or [])
+    flags = sum(_FLAGS[name] for name in set(names or []))
+    if not notifies:
+        return (
+            flags & ~_FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]
+        )  # how to wait for an answer: EINVAL without one
+    # With TSYNC too, a number that is returned could mean a thread or a descriptor, unless the thread is ESRCH.
+    return flags | _NEW_LISTENER | (_TSYNC_ESRCH if flags & _FLAGS["SECCOMP_FILTER_FLAG_TSYNC"] else 0)
 
 
 def _export(library: ctypes.CDLL, context: int) -> bytes:
@@ -173,8 +224,10 @@ def _check(result: int, what: str, but: int = 0) -> None:
 
 
 @act("seccomp(2)")
-def load(program: Program) -> None:
+def load(program: Program) -> int:
     """Filter every system call from now on, for good, and for all children.
+
+    Returns the listener's descriptor, closed by execve, if the program notifies, and else 0.
 
     Raises:
         PermissionError: EACCES, neither CAP_SYS_ADMIN nor no_new_privs.
@@ -183,5 +236,7 @@ def load(program: Program) -> None:
     instructions = ctypes.create_string_buffer(program.instructions, len(program.instructions))
     header = _FilterProgram(len(program.instructions) // 8, ctypes.addressof(instructions))
     pointer = ctypes.cast(ctypes.pointer(header), ctypes.c_void_p)
-    if syscall(NUMBERS["seccomp"], _SET_MODE_FILTER, program.flags, pointer) == -1:
+    result = syscall(NUMBERS["seccomp"], _SET_MODE_FILTER, program.flags, pointer)
+    if result == -1:
         raise os_error("seccomp(2)")
+    return result

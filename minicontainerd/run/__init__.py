@@ -23,6 +23,7 @@ state       its record on disk, and the status that is worked out from it
 cgroups     limits, as files of version 2; device_rules: the one that is a program
 explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
+listener    who answers system calls in a container's place
 channel     the messages between parent and child
 words       errors as sentences, the ones that runc's callers know
 shelter     the interpreter out of a container's reach
@@ -33,7 +34,7 @@ shim/       the daemon's side: a package with a first page of its own
 What a hostile image or container may try, and which line of this room stands against it, is in
 conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works when its guard is taken out.
 
-Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup, seccomp
-notification. Each is refused by name where it is asked for.
+Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup. Each is refused by name where
+it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """

@@ -58,14 +58,14 @@ def pid_of_init(talk: channel.Channel, forked: int, linux: Linux) -> int:
 
     On the way, write the mappings of a new user namespace, which only the outside may.
     """
-    word, text = hear(talk)
+    word, text = understood(talk.hear())
     if word == "inside":
         return forked
     try:
         if word == "map":
             _write_mappings(forked, linux)
             talk.say("go")
-            word, text = hear(talk)
+            word, text = understood(talk.hear())
         if word != "pid":
             raise Unknown(f"unable to start container process: the stage said {word!r}")
         return int(text)
@@ -73,13 +73,13 @@ def pid_of_init(talk: channel.Channel, forked: int, linux: Linux) -> int:
         reap(forked)
 
 
-def hear(talk: channel.Channel) -> tuple[str, str]:
-    """The child's next message.
+def understood(heard: tuple[str, str]) -> tuple[str, str]:
+    """What was *heard* from the child, unless it is bad news.
 
     Raises:
         Unknown: it is an error, or the child is gone without one.
     """
-    word, text = talk.hear()
+    word, text = heard
     if word == "error":
         raise Unknown(f"unable to start container process: {text}")
     if not word:
@@ -87,9 +87,9 @@ def hear(talk: channel.Channel) -> tuple[str, str]:
     return word, text
 
 
-def expect(talk: channel.Channel, wanted: str) -> None:
-    """Hear *wanted* and nothing else."""
-    word, _ = hear(talk)
+def expect(heard: tuple[str, str], wanted: str) -> None:
+    """Be content with *wanted* and nothing else."""
+    word, _ = understood(heard)
     if word != wanted:
         raise Unknown(f"unable to start container process: the child said {word!r} instead of {wanted!r}")
 

@@ -7,6 +7,7 @@ all knows that the other side is gone. A message is a word, and sometimes a text
              pid 4711     that process is this child of mine
              map          I am in a new user namespace, write its mappings
              mounted      the mounts are there, the root is not changed yet: run the hooks
+             seccomp 7    I have loaded the filter; its listener is this descriptor of mine
              done         all is ready
              error TEXT   it went wrong; TEXT is the whole sentence for the caller
     parent:  go           go on

@@ -120,7 +120,7 @@ def init(plan: Plan, channel: Channel) -> NoReturn:
     """The first process of a new container."""
     with told_as("error during container init"):
         _build_world(plan, channel)
-    argv, path, environment = _limit(plan)
+    argv, path, environment = _limit(plan, channel)
     channel.say("done")
     channel.close()
     _await_start(plan.fifo)
@@ -141,7 +141,7 @@ def joiner(plan: Plan, channel: Channel) -> NoReturn:
     """One more process in a container that runs: its world is there, only rights and program are its own."""
     process.new_session()
     _terminal(plan)
-    argv, path, environment = _limit(plan)
+    argv, path, environment = _limit(plan, channel)
     # No "done" here: the channel closes by execve itself, so the parent also hears when that fails.
     _execute(path, argv, environment, plan.preserved, channel)
 
@@ -184,7 +184,7 @@ def _change_root(plan: Plan, channel: Channel) -> None:
     os.close(root)
 
 
-def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
+def _limit(plan: Plan, channel: Channel) -> tuple[list[str], str, dict[str, str]]:
     """Take the rights away; what to execute is looked for as the user that will execute it."""
     each = plan.process
     user, no_new_privileges = each.get("user", {}), each.get("noNewPrivileges", False)
@@ -196,7 +196,7 @@ def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
         if no_new_privileges:
             process.set_no_new_privs()
         if plan.filter and not no_new_privileges:
-            seccomp.load(plan.filter)  # takes CAP_SYS_ADMIN, which is about to go
+            _filter(plan.filter, channel)  # takes CAP_SYS_ADMIN, which is about to go
         privileges.own_streams(user.get("uid", 0))
         environment = program.environment(each)
         try:
@@ -208,8 +208,15 @@ def _limit(plan: Plan) -> tuple[list[str], str, dict[str, str]]:
         argv = each["args"]
         path = program.find(argv[0], environment.get("PATH", ""))
         if plan.filter and no_new_privileges:
-            seccomp.load(plan.filter)
+            _filter(plan.filter, channel)
     return argv, path, environment
+
+
+def _filter(loaded: seccomp.Program, channel: Channel) -> None:
+    listener = seccomp.load(loaded)
+    if loaded.notifies:
+        _ask(channel, "seccomp", str(listener))  # the parent takes a copy, for an agent (listener.py)
+        os.close(listener)
 
 
 def _check_inside() -> None:
@@ -275,9 +282,9 @@ def _execute(
         os._exit(255)
 
 
-def _ask(channel: Channel, word: str) -> None:
+def _ask(channel: Channel, word: str, text: str = "") -> None:
     """Say *word* and wait for the answer; without a parent there is nothing to go on for."""
-    channel.say(word)
+    channel.say(word, text)
     _await_go(channel)
 
 

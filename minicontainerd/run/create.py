@@ -21,13 +21,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
 from ..linux import disk, namespaces, process, seccomp, signals, terminal
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import birth, cgroups, child, hooks, program, state
+from . import birth, cgroups, child, hooks, listener, program, state
 from .explain import explained
 from .state import Container
 from .validate import load_config
@@ -122,10 +122,10 @@ def _bring_up(container: Container, options: Options) -> Container:
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
         talk.say("go")
-        birth.expect(talk, "mounted")
+        birth.expect(talk.hear(), "mounted")
         _run_hooks(container)
         talk.say("go")
-        birth.expect(talk, "done")
+        birth.expect(listener.hear(talk, pid, linux.get("seccomp") or {}, _as_creating(container)), "done")
     container = container._replace(creating=False)
     container.save()
     return container
@@ -205,10 +205,14 @@ def connect(path: str) -> int:
 
 
 def _run_hooks(container: Container) -> None:
-    current = hooks.state_of(container, "creating", container.pid)
+    current = _as_creating(container)
     with told_as("unable to start container process: error during container init"):
         hooks.run(container.config, "prestart", current)
         hooks.run(container.config, "createRuntime", current)
+
+
+def _as_creating(container: Container) -> dict[str, Any]:
+    return hooks.state_of(container, "creating", container.pid)
 
 
 def undo(container: Container, warn: Callable[[str], None]) -> None:

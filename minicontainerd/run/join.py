@@ -15,7 +15,7 @@ from ..errors import FailedPrecondition, Unknown
 from ..linux import cgroup, namespaces
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import birth, child, create, program
+from . import birth, child, create, hooks, listener, program
 from .explain import tells
 from .state import Container
 from .validate import check_process
@@ -51,7 +51,10 @@ def execute(container: Container, process: Process, options: create.Options, *, 
         if options.pid_file:
             create.write_pid_file(options.pid_file, pid)
         talk.say("go")
-        word, text = talk.hear()  # nothing, when execve has closed the channel
+        state = hooks.state_of(container, "running", container.pid)
+        word, text = listener.hear(
+            talk, pid, container.config.get("linux", {}).get("seccomp") or {}, state
+        )  # nothing, when execve has closed the channel
         if word:
             birth.reap(pid)
             raise Unknown(f"unable to start container process: {text}")

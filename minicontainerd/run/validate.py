@@ -79,8 +79,6 @@ def check(config: Spec) -> None:
             raise Unimplemented("id-mapped mounts are not supported")
         if "tmpcopyup" in options:
             raise Unimplemented("the mount option tmpcopyup is not supported")
-    if (linux.get("seccomp") or {}).get("listenerPath"):
-        raise Unimplemented("seccomp notification (listenerPath) is not supported")
     if linux.get("personality"):
         raise Unimplemented("linux.personality is not supported")
     if "time" in namespaces:
