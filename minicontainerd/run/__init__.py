@@ -36,5 +36,7 @@ conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works 
 
 Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup. Each is refused by name where
 it is asked for.
+Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup. Each is refused by name where
+it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """
