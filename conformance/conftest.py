@@ -56,7 +56,7 @@ def _expect_deviations(config: pytest.Config, items: list[pytest.Item]) -> None:
     for seam, target in targets.items():
         mine = [item for item in items if item.path.parent.name == seam]
         for name, reason in table.get(target, {}).items():
-            matching = [item for item in mine if item.name == name]
+            matching = [item for item in mine if name in (item.name, getattr(item, "originalname", ""))]
             if not matching and mine and not config.option.keyword and _is_whole_folder(config, seam):
                 raise pytest.UsageError(f"deviations.toml: no test {name!r}")
             for item in matching:

@@ -12,7 +12,7 @@ mountinfo     what is mounted where
 paths         paths in a root that is not ours, by openat2
 namespaces    unshare, setns
 fork          a child that is born in its cgroup
-process       prctl, start times, names, limits of oom; scheduling beside it
+process       prctl, start times, names, limits of oom; scheduling and memory_policy beside it
 capabilities  the five sets
 apparmor      a profile, from the next execve on
 seccomp       filters: compiled by libseccomp, loaded by one call

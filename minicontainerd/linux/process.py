@@ -26,6 +26,19 @@ PR_SET_KEEPCAPS = 8
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
+PER_LINUX, PER_LINUX32 = 0x0000, 0x0008
+
+LIMITS = {
+    f"RLIMIT_{name}": number
+    for number, name in enumerate(
+        [
+            *("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS"),
+            *("LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"),
+        ]
+    )
+}
+"""Resource limits by their name; Python's own module does not know all of them. Numbers of x86 and ARM."""
+
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
@@ -166,6 +179,13 @@ def set_host_name(name: str) -> None:
         raise os_error("sethostname(2)")
 
 
+@act("personality(2)")
+def set_personality(domain: int) -> None:
+    """Make the kernel look like another one to the caller: PER_LINUX32 shows a processor of 32 bits in uname(2)."""
+    if libc.personality(ctypes.c_ulong(domain)) == -1:
+        raise os_error("personality(2)")
+
+
 @act("fork(2)")
 def fork() -> int:
     """Make a child: its pid in the parent, 0 in the child."""
@@ -203,7 +223,7 @@ def set_limit(pid: int, name: str, soft: int, hard: int) -> None:
     Raises:
         PermissionError: EPERM, the hard limit would rise, which takes CAP_SYS_RESOURCE.
     """
-    resource.prlimit(pid, getattr(resource, name), (soft, hard))
+    resource.prlimit(pid, LIMITS[name], (soft, hard))
 
 
 def _count(environment: dict[str, str]) -> str:

@@ -59,6 +59,13 @@ class Scheduler(TypedDict, total=False):
     period: int
 
 
+class ExecCPUAffinity(TypedDict, total=False):
+    """Lists of processors, like ``0-3,7``."""
+
+    initial: str
+    final: str
+
+
 class Process(TypedDict, total=False):
     terminal: bool
     consoleSize: Box
@@ -74,6 +81,7 @@ class Process(TypedDict, total=False):
     scheduler: Scheduler
     selinuxLabel: str
     ioPriority: IOPriority
+    execCPUAffinity: ExecCPUAffinity
 
 
 class Root(TypedDict, total=False):
@@ -255,6 +263,22 @@ class Personality(TypedDict, total=False):
     flags: list[str]
 
 
+class MemoryPolicy(TypedDict, total=False):
+    """*mode* is MPOL_BIND and the like; *nodes* a list like ``0-3,7``."""
+
+    mode: str
+    nodes: str
+    flags: list[str]
+
+
+class IntelRdt(TypedDict, total=False):
+    closID: str
+    l3CacheSchema: str
+    memBwSchema: str
+    schemata: list[str]
+    enableMonitoring: bool
+
+
 class TimeOffset(TypedDict, total=False):
     secs: int
     nanosecs: int
@@ -274,6 +298,8 @@ class Linux(TypedDict, total=False):
     readonlyPaths: list[str]
     mountLabel: str
     personality: Personality
+    memoryPolicy: MemoryPolicy
+    intelRdt: IntelRdt
     timeOffsets: dict[str, TimeOffset]
 
 

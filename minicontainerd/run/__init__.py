@@ -16,6 +16,7 @@ rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, 
 devices     the few nodes and links of /dev
 privileges  capabilities, user, groups
 program     which file is executed, with which environment and limits
+attributes  schedule, memory policy, personality and what else a process carries along
 diagnose    why one cannot be executed
 operate     start, kill, pause, delete: what is done with a container that exists
 join        ``exec``: one more process in it

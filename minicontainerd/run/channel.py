@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import os
 
-LONGEST = 4096
-"""Bytes of a message that a pipe takes whole."""
+_LONGEST = 4096
 
 
 class Channel:
@@ -32,11 +31,11 @@ class Channel:
 
     def say(self, word: str, text: str = "") -> None:
         """Send one message; a text that is too long for one loses its end."""
-        os.write(self.outgoing, f"{word} {text}".encode(errors="backslashreplace")[:LONGEST])
+        os.write(self.outgoing, f"{word} {text}".encode(errors="backslashreplace")[:_LONGEST])
 
     def hear(self) -> tuple[str, str]:
         """Wait for the next message; ``("", "")`` when the other side has gone."""
-        word, _, text = os.read(self.incoming, LONGEST).decode(errors="replace").partition(" ")
+        word, _, text = os.read(self.incoming, _LONGEST).decode(errors="replace").partition(" ")
         return word, text
 
     def close(self) -> None:

@@ -29,8 +29,7 @@ from ..linux import apparmor, cgroup, namespaces, process, seccomp, terminal
 from ..linux.kernel_file import write_proc
 from ..linux.loopback import bring_up
 from ..linux.tell import open_files, speak_as, step
-from . import channel as messages
-from . import devices, hooks, privileges, program, rootfs
+from . import attributes, devices, hooks, privileges, program, rootfs
 from .words import reason, sentence, told_as
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _start_hooks(plan: Plan) -> None:
     try:
         hooks.run(plan.container.config, "startContainer", hooks.state_of(plan.container, "created", os.getpid()))
     except ContainerdError as error:
-        os.write(plan.answer, sentence(error).encode(errors="backslashreplace")[: messages.LONGEST])
+        os.write(plan.answer, sentence(error).encode(errors="backslashreplace")[:4096])
         os._exit(1)
 
 
@@ -190,6 +189,7 @@ def _limit(plan: Plan, channel: Channel) -> tuple[list[str], str, dict[str, str]
     user, no_new_privileges = each.get("user", {}), each.get("noNewPrivileges", False)
     with step("give up privileges, in the order that the kernel forces", spec="runtime-spec config.md#linux-process"):
         program.schedule(each)
+        attributes.apply(plan.container.config.get("linux", {}))
         if profile := each.get("apparmorProfile"):
             with told_as("apparmor failed to apply profile"):
                 apparmor.change_on_exec(profile)

@@ -27,14 +27,14 @@ from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
 from ..linux import disk, namespaces, process, seccomp, signals, terminal
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import birth, cgroups, child, hooks, listener, program, state
+from . import attributes, birth, cgroups, child, hooks, listener, program, state
 from .explain import explained
 from .state import Container
 from .validate import load_config
 from .words import reason, told_as
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Linux, Spec
+    from ..oci.runtime import Linux, Process, Spec
 
 
 class Options(NamedTuple):
@@ -116,6 +116,7 @@ def _bring_up(container: Container, options: Options) -> Container:
             talk, forked = birth.fork(plan, joining=False)
         held.callback(talk.close)
         pid = birth.pid_of_init(talk, forked, linux)
+        warn_of_ungranted(container.config["process"], options.warn)
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
@@ -209,6 +210,12 @@ def _run_hooks(container: Container) -> None:
     with told_as("unable to start container process: error during container init"):
         hooks.run(container.config, "prestart", current)
         hooks.run(container.config, "createRuntime", current)
+
+
+def warn_of_ungranted(each: Process, warn: Callable[[str], None]) -> None:
+    """Say which capabilities *each* will not have though it names them."""
+    if missing := attributes.ungranted(each.get("capabilities")):
+        warn(f"ignoring unknown or unavailable capabilities: [{' '.join(missing)}]")
 
 
 def _as_creating(container: Container) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import FailedPrecondition, Unknown
-from ..linux import cgroup, namespaces
+from ..linux import cgroup, namespaces, scheduling
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
 from . import birth, child, create, hooks, listener, program
+from .attributes import numbers_in
 from .explain import tells
 from .state import Container
 from .validate import check_process
@@ -42,10 +43,17 @@ def execute(container: Container, process: Process, options: create.Options, *, 
     create.check_terminal(bool(process.get("terminal")), options.console)
     with contextlib.ExitStack() as held:
         plan = _plan(container, process, options, held)
-        with step("fork a child into the container", spec="runtime-spec runtime.md"):
+        affinity = process.get("execCPUAffinity") or container.config["process"].get("execCPUAffinity") or {}
+        with (
+            step("fork a child into the container", spec="runtime-spec runtime.md"),
+            scheduling.running_on(numbers_in(affinity.get("initial", ""))),
+        ):
             talk, forked = birth.fork(plan, joining=True)
         held.callback(talk.close)
         pid = birth.pid_of_init(talk, forked, {})
+        if final := numbers_in(affinity.get("final", "")):
+            scheduling.set_affinity(pid, final)
+        create.warn_of_ungranted(process, options.warn)
         for problem in program.limit(pid, process.get("rlimits") or []):
             options.warn(problem)
         if options.pid_file:

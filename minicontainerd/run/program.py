@@ -98,14 +98,11 @@ def limit(pid: int, limits: list[Rlimit]) -> list[str]:
     """
     problems = []
     for each in limits:
-        number = getattr(resource, each["type"], None)
-        if number is None:
-            raise ValueError(f"invalid rlimit type {each['type']}")
         soft, hard = (_signed(each[which]) for which in ("soft", "hard"))
         try:
             process.set_limit(pid, each["type"], soft, hard)
         except PermissionError:
-            _, most = resource.prlimit(pid, number)
+            _, most = resource.prlimit(pid, process.LIMITS[each["type"]])
             process.set_limit(pid, each["type"], _least(soft, most), _least(hard, most))
             problems.append(f"{each['type']}: no right to raise the hard limit to {each['hard']}, it stays at {most}")
     return problems

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any
 
-from ..linux import apparmor, capabilities, namespaces, seccomp
+from ..linux import apparmor, capabilities, memory_policy, namespaces, seccomp
 from ..linux.mount_options import WORDS
 from .state import VERSION, Container
 
@@ -90,6 +90,8 @@ def features() -> dict[str, Any]:
                 "knownFlags": seccomp.FLAGS,
                 "supportedFlags": seccomp.FLAGS,
             },
+            "memoryPolicy": {"modes": sorted(memory_policy.MODES), "flags": sorted(memory_policy.FLAGS)},
+            "intelRdt": {"enabled": False},
             "apparmor": {"enabled": apparmor.is_enabled()},
             "selinux": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": False}},

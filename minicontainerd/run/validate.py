@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidArgument, NotFound, Unimplemented
 from ..linux import apparmor
 from ..linux.namespaces import FLAGS
+from . import attributes
 
 if TYPE_CHECKING:
     from ..oci.runtime import Process, Spec
@@ -79,8 +80,9 @@ def check(config: Spec) -> None:
             raise Unimplemented("id-mapped mounts are not supported")
         if "tmpcopyup" in options:
             raise Unimplemented("the mount option tmpcopyup is not supported")
-    if linux.get("personality"):
-        raise Unimplemented("linux.personality is not supported")
+    attributes.check_container(linux)
+    if linux.get("intelRdt"):
+        raise Unimplemented("intelRdt is specified in config, but " + _why_no_resource_control())
     if "time" in namespaces:
         raise Unimplemented("time namespaces are not supported")
 
@@ -100,10 +102,17 @@ def check_process(process: Process | None) -> None:
         raise InvalidArgument("Cwd must be an absolute path")
     if not process.get("args"):
         raise InvalidArgument("args must not be empty")
+    attributes.check(process)
     modules = (("apparmorProfile", "AppArmor", apparmor.is_enabled()), ("selinuxLabel", "SELinux", False))
     for key, module, is_here in modules:
         if process.get(key) and not is_here:
             raise Unimplemented(f"{key} is specified in config, but {module} is disabled or not supported")
+
+
+def _why_no_resource_control() -> str:
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+        is_mounted = any(line.split()[2] == "resctrl" for line in file)
+    return "resctrl is not driven here" if is_mounted else "no resctrl filesystem is mounted"
 
 
 def _version(version: str) -> None:
