@@ -216,6 +216,7 @@ class Agent:
     def accept(self) -> dict[str, Any]:
         """The process state that comes over the next connection; its descriptor is kept."""
         connection, _ = self.listener.accept()
+        connection.settimeout(patience(20))
         with connection:
             text, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 4)
             while more := connection.recv(1 << 16):  # until it is closed

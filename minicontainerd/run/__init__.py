@@ -7,8 +7,8 @@ makes one from a *bundle*: a config.json and a root filesystem. It knows nothing
 The path of ``create``, in the order to read it:
 
 =========== ============================================================================================
-main        the command line: the commands and their flags
-commands    each of them, as one call of what follows
+main        the command line: the commands and their flags; help: what it says of itself
+commands    each of them, as one call of what follows; requests: flags that become a process, or limits
 create      the parent's half: record, cgroup, fork, hooks, until the child waits at the FIFO
 birth       the fork between them, straight into place
 child       the child's half: namespaces, root, terminal, rights, execve. The heart of the room
@@ -22,6 +22,7 @@ operate     start, kill, pause, delete: what is done with a container that exist
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it
 cgroups     limits, as files of version 2; device_rules: the one that is a program
+statistics  what a container uses, for ``events``
 explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
 listener    who answers system calls in a container's place
@@ -35,8 +36,6 @@ shim/       the daemon's side: a package with a first page of its own
 What a hostile image or container may try, and which line of this room stands against it, is in
 conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works when its guard is taken out.
 
-Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup. Each is refused by name where
-it is asked for.
 Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup. Each is refused by name where
 it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.

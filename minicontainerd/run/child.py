@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from .state import Container
 
 
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+"""Signals by which a container is asked to end before it has started; its program will decide for itself."""
+
+
 class Plan(NamedTuple):
     """All that the child needs, made ready by the parent while imports and the host's files were at hand."""
 
@@ -256,12 +260,20 @@ def _names_and_sysctls(config: Spec) -> None:
         write_proc("sys/" + name.replace(".", "/"), value)
 
 
+def _end(number: int, frame: object) -> NoReturn:
+    os._exit(128 + number)
+
+
 def _await_start(fifo: int) -> None:
     """Wait until somebody opens exec.fifo for writing and writes. Nobody has it open yet, so poll(2) just waits."""
+    for number in _ENDING:  # by itself none of them would end the first process of a pid namespace
+        signal.signal(number, _end)
     poll = select.poll()
     poll.register(fifo, select.POLLIN)
     while not poll.poll():
         continue
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_DFL)
     os.read(fifo, 1)
     os.close(fifo)
 

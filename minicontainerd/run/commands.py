@@ -11,31 +11,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InvalidArgument
+from ..errors import FailedPrecondition, InvalidArgument, Unimplemented
 from . import state
 from .flags import Flags
 from .log import Log
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Process, Resources
     from .create import Options
-
-UPDATE_NUMBERS = {
-    "blkio-weight": ("blockIO", "weight"),
-    "cpu-period": ("cpu", "period"),
-    "cpu-quota": ("cpu", "quota"),
-    "cpu-burst": ("cpu", "burst"),
-    "cpu-share": ("cpu", "shares"),
-    "cpu-idle": ("cpu", "idle"),
-    "memory": ("memory", "limit"),
-    "memory-reservation": ("memory", "reservation"),
-    "memory-swap": ("memory", "swap"),
-    "pids-limit": ("pids", "limit"),
-}
-"""Flags of update that are numbers, and where each goes in the config's ``resources``."""
 
 
 class Context(NamedTuple):
@@ -43,6 +27,7 @@ class Context(NamedTuple):
 
     root: str
     log: Log
+    criu: str = "criu"
 
     def container(self, id: str) -> state.Container:
         return state.load(self.root, id)
@@ -91,7 +76,7 @@ def show_state(context: Context, flags: Flags, words: list[str]) -> int:
     """output the state of a container"""
     from . import report
 
-    print(json.dumps(report.state(context.container(words[0])), indent=2))
+    print(json.dumps(report.state(context.container(words[0])), indent=2), end="")
     return 0
 
 
@@ -129,16 +114,18 @@ def delete(context: Context, flags: Flags, words: list[str]) -> int:
 def execute(context: Context, flags: Flags, words: list[str]) -> int:
     """execute new process inside the container"""
     from ..linux.process import set_child_subreaper
-    from . import join
+    from . import join, requests
 
     container = context.container(words[0])
-    process = _process(container, flags, words[1:])
+    join.check(container, ignore_paused=flags.on("ignore-paused"))
+    process = requests.process(container, flags, words[1:])
     detach = flags.on("detach")
     if not detach:
         set_child_subreaper()
     wants_own = bool(process.get("terminal")) and not detach
     options, ours = _foreground_console(_options(context, flags), wants_own)
-    pid = join.execute(container, process, options, ignore_paused=flags.on("ignore-paused"))
+    group = (flags.many("cgroup") or [""])[-1]
+    pid = join.execute(container, process, options, ignore_paused=flags.on("ignore-paused"), group=group)
     return 0 if detach else _attend(pid, ours)
 
 
@@ -149,7 +136,7 @@ def ps(context: Context, flags: Flags, words: list[str]) -> int:
     pids = operate.processes(context.container(words[0]))
     format = flags.value("format", "table")
     if format == "json":
-        print(json.dumps(pids, separators=(",", ":")))
+        print(json.dumps(pids or None, separators=(",", ":")))  # as Go prints an empty list that was never made
     elif format == "table":
         print(report.ps_table(pids, words[1:]))
     else:
@@ -192,21 +179,53 @@ def resume(context: Context, flags: Flags, words: list[str]) -> int:
 
 def update(context: Context, flags: Flags, words: list[str]) -> int:
     """update container resource constraints"""
-    from . import operate
+    from . import operate, requests
 
     container = context.container(words[0])
-    resources: Resources = {}
-    if source := flags.value("resources"):
-        resources = json.load(sys.stdin) if source == "-" else json.loads(_read(source))
-    else:
-        for flag, (group, key) in UPDATE_NUMBERS.items():
-            if (number := flags.number(flag)) is not None:
-                resources.setdefault(group, {})[key] = number  # type: ignore[misc]
-        for word in ("cpus", "mems"):
-            if value := flags.value(f"cpuset-{word}"):
-                resources.setdefault("cpu", {})[word] = value
-    operate.update(container, resources)
+    operate.update(container, requests.resources(flags))
     return 0
+
+
+def events(context: Context, flags: Flags, words: list[str]) -> int:
+    """display container events such as OOM notifications, cpu, memory, and IO usage statistics"""
+    from . import statistics
+
+    container = context.container(words[0])
+    interval = statistics.seconds_in(flags.value("interval", "5s"))
+    statistics.check(container)
+    if flags.on("stats"):
+        print(statistics.once(container))
+        return 0
+    for line in statistics.lines(container, interval):
+        print(line, flush=True)
+    return 0
+
+
+def checkpoint(context: Context, flags: Flags, words: list[str]) -> int:
+    """checkpoint a running container"""
+    container = context.container(words[0])
+    status = container.status()
+    if status in ("created", "stopped"):
+        raise FailedPrecondition(f"Container cannot be checkpointed in {status} state")
+    _need_criu(context)
+    return 1
+
+
+def restore(context: Context, flags: Flags, words: list[str]) -> int:
+    """restore a container from a previous checkpoint"""
+    _need_criu(context)
+    return 1
+
+
+def _need_criu(context: Context) -> None:
+    """What keeps processes in files is CRIU; nothing here calls it yet, and it is better to say that than to try."""
+    from .program import find
+
+    try:
+        find(context.criu, os.environ.get("PATH", ""))
+    except OSError as error:
+        raise FailedPrecondition(f"CRIU version check failed: {error}") from error
+    raise Unimplemented("checkpoint and restore are not supported yet, though CRIU is there")
 
 
 def spec(context: Context, flags: Flags, words: list[str]) -> int:
@@ -233,13 +252,12 @@ def _options(context: Context, flags: Flags) -> Options:
     from .create import Options, connect
 
     path = flags.value("console-socket")
-    extra = flags.value("preserve-fds", "0")
     return Options(
         pid_file=flags.value("pid-file"),
         console=connect(path) if path else -1,
         no_pivot=flags.on("no-pivot"),
         new_keyring=not flags.on("no-new-keyring"),
-        preserved=int(extra) + int(os.environ.get("LISTEN_FDS", "0")),
+        preserved=(flags.number("preserve-fds") or 0) + int(os.environ.get("LISTEN_FDS", "0")),
         warn=context.log.warning,
     )
 
@@ -258,44 +276,3 @@ def _attend(pid: int, console: int) -> int:
     from . import foreground
 
     return foreground.attend(pid, foreground.receive_master(console) if console >= 0 else -1)
-
-
-def _process(container: state.Container, flags: Flags, words: list[str]) -> Process:
-    """The process for ``exec``: of the file, or the container's own with what the flags change."""
-    from . import validate
-
-    if path := flags.value("process"):
-        return validate.parse_process(_read(path))
-    if not words:
-        raise InvalidArgument("process args cannot be empty")
-    process = container.config["process"].copy()
-    process["args"] = words
-    process["terminal"] = flags.on("tty")
-    process["env"] = [*(process.get("env") or []), *flags.many("env")]
-    if cwd := flags.value("cwd"):
-        process["cwd"] = cwd
-    if flags.on("no-new-privs"):
-        process["noNewPrivileges"] = True
-    user = process.get("user", {}).copy()
-    if text := flags.value("user"):
-        uid, _, gid = text.partition(":")
-        user["uid"] = int(uid)
-        if gid:
-            user["gid"] = int(gid)
-    if groups := flags.many("additional-gids"):
-        user["additionalGids"] = [*user.get("additionalGids", []), *map(int, groups)]
-    process["user"] = user
-    if more := flags.many("cap"):
-        sets = process.get("capabilities", {})
-        process["capabilities"] = {
-            **sets,
-            "bounding": [*sets.get("bounding", []), *more],
-            "effective": [*sets.get("effective", []), *more],
-            "permitted": [*sets.get("permitted", []), *more],
-        }
-    return process
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()

@@ -42,7 +42,7 @@ class Flags:
         try:
             return None if text is None else int(text)
         except ValueError:
-            raise InvalidArgument(f'invalid value "{text}" for flag -{name}') from None
+            raise InvalidArgument(f'invalid value "{text}" for flag -{name}: parse error') from None
 
     def add(self, name: str, value: str) -> None:
         if self._kinds[name] == MANY:

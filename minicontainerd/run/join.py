@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from ..errors import FailedPrecondition, Unknown
+from ..errors import FailedPrecondition, NotFound, Unknown
 from ..linux import cgroup, namespaces, scheduling
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
@@ -25,24 +25,37 @@ if TYPE_CHECKING:
     from ..oci.runtime import Process
 
 
-@tells
-def execute(container: Container, process: Process, options: create.Options, *, ignore_paused: bool = False) -> int:
-    """Start *process* in the container; its pid on the host. When this returns, the program has been executed.
+def check(container: Container, *, ignore_paused: bool) -> None:
+    """Refuse what its status does not allow.
 
     Raises:
         FailedPrecondition: the container is stopped or paused.
-        InvalidArgument: *process* is not as it should be.
-        Unknown: something failed on the way; the child is gone.
     """
     status = container.status()
     if status == "stopped":
         raise FailedPrecondition("cannot exec in a stopped container")
     if status == "paused" and not ignore_paused:
         raise FailedPrecondition("cannot exec in a paused container (use --ignore-paused to override)")
+
+
+@tells
+def execute(
+    container: Container, process: Process, options: create.Options, *, ignore_paused: bool = False, group: str = ""
+) -> int:
+    """Start *process* in the container; its pid on the host. When this returns, the program has been executed.
+
+    *group* is a cgroup below the container's; ``/`` is the container's own, even if it takes no processes.
+
+    Raises:
+        FailedPrecondition: the container is stopped or paused.
+        InvalidArgument: *process* is not as it should be.
+        Unknown: something failed on the way; the child is gone.
+    """
+    check(container, ignore_paused=ignore_paused)
     check_process(process)
     create.check_terminal(bool(process.get("terminal")), options.console)
     with contextlib.ExitStack() as held:
-        plan = _plan(container, process, options, held)
+        plan = _plan(container, process, options, held)._replace(cgroup_folders=_groups(container, group))
         affinity = process.get("execCPUAffinity") or container.config["process"].get("execCPUAffinity") or {}
         with (
             step("fork a child into the container", spec="runtime-spec runtime.md"),
@@ -83,8 +96,18 @@ def _plan(container: Container, process: Process, options: create.Options, held:
         streams=options.streams,
         console_socket=options.console,
         preserved=options.preserved,
-        cgroup_folders=(container.cgroup, cgroup.tree() + cgroup.own(container.pid)),
     )
+
+
+def _groups(container: Container, group: str) -> tuple[str, ...]:
+    """The groups to try: where the first process is, for one that has groups below it takes nobody in."""
+    if not group:
+        return (container.cgroup, cgroup.tree() + cgroup.own(container.pid))
+    inner = os.path.normpath("/" + group).lstrip("/")  # as if rooted: ".." cannot lead out of the container's
+    folder = os.path.join(container.cgroup, inner) if inner else container.cgroup
+    if not os.path.isdir(folder):
+        raise NotFound(f"bad sub cgroup path: {group}: no such group below the container's")
+    return (folder,)
 
 
 def _other_namespaces(pid: int) -> CLONE:

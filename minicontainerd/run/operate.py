@@ -13,12 +13,13 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import ContainerdError, FailedPrecondition, NotFound, Unknown
+from ..errors import ContainerdError, FailedPrecondition, InvalidArgument, NotFound, Unknown
 from ..linux import cgroup, disk, signals
 from ..linux.tell import step
 from . import cgroups, create, hooks
 from .explain import tells
 from .state import Container
+from .words import reason
 
 if TYPE_CHECKING:
     from ..oci.runtime import Resources
@@ -112,6 +113,8 @@ def _signal(container: Container, number: int) -> None:
         signals.send(pidfd, number)
     except ProcessLookupError:
         raise FailedPrecondition("container not running") from None
+    except OSError as error:
+        raise InvalidArgument(f"unable to signal init: {reason(error)}") from error
     finally:
         os.close(pidfd)
 

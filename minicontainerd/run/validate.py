@@ -40,6 +40,8 @@ def load_config(bundle: str) -> Spec:
         NotFound: there is none.
         InvalidArgument: it is no JSON, or asks for what cannot be.
     """
+    if not os.path.isdir(bundle):
+        raise NotFound(f"chdir {bundle}: no such file or directory")
     path = os.path.join(bundle, "config.json")
     try:
         with open(path, encoding="utf-8") as file:
