@@ -66,13 +66,14 @@ def reap_zombies() -> None:
 
 
 def _mounts(folder: Path | None) -> set[str]:
-    """Mounts, and namespaces that a mount keeps alive (nsfs), wherever those are."""
+    """Mounts, and namespaces that a mount keeps alive (nsfs), wherever those are but in another run's folder."""
     found = set()
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         target, fstype = line.split()[4], line.partition(" - ")[2].split()[0]
-        if fstype == "nsfs":
+        is_below = folder is not None and target.startswith(f"{folder}/")
+        if fstype == "nsfs" and (is_below or "/pytest-of-" not in target):
             found.add(f"namespace {target}")
-        elif TOKEN in target or (folder and target.startswith(f"{folder}/")):
+        elif TOKEN in target or is_below:
             found.add(f"mount {target}")
     return found
 

@@ -40,15 +40,16 @@ def runtime(program: str, tmp_path: Path) -> Runtime:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks(runtime: Runtime) -> Iterator[None]:
+def no_leaks(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Whatever the test did, nothing of it is left."""
-    before = leaks.remains()
+    folder = tmp_path_factory.getbasetemp()
+    before = leaks.remains(folder)
     yield
     parents = [Path("/sys/fs/cgroup", tree, leaks.TOKEN) for tree in ("", *os.listdir("/sys/fs/cgroup"))]
     for parent in parents:
         if parent.is_dir():
             parent.rmdir()  # the parent that cgroupsPath names; runtimes leave it
-    left = leaks.new_remains(before)
+    left = leaks.new_remains(before, folder=folder)
     assert not left, "\n".join(["left behind:", *sorted(left)])
 
 
