@@ -2,6 +2,7 @@
 
 Every test names with ``@pytest.mark.clause`` the sentences it checks. Their ids are the tables of
 ``conformance/clauses/*.toml``; an id that is not there stops the collection, so that a typing error is not a clause.
+A test with parameters may name a clause for each: ``clause("config.mounts.option.{option}")``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.clause_list import CLAUSES, all_clauses
+from conformance.clause_list import CLAUSES, all_clauses, named_by
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if Path(__file__).parent not in item.path.parents:
             continue
-        named = [id for mark in item.iter_markers("clause") for id in mark.args]
+        named = named_by(item)
         if not named:
             raise pytest.UsageError(f"{item.nodeid} names no clause")
         for id in named:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from conformance.clause_list import read_clauses
+from conformance.clause_list import all_clauses, read_clauses
 from docs._ext.names import ROOT
 
 Aliases = dict[str, str]  # alias: full name
@@ -130,8 +131,22 @@ class Clauses(SphinxDirective):
         first = nodes.container("", nodes.paragraph("", "", nodes.literal("", id)))
         first += nodes.paragraph("", f"{clause['level']} · {clause['place']}", classes=["clause-place"])
         last = nodes.container(classes=["clause-tests"])
-        last += [nodes.paragraph("", "", _test(test)) for test in tests] or [nodes.paragraph("", "none yet")]
+        last += [nodes.paragraph("", "", _test(test)) for test in tests] or [nodes.paragraph("", _untested(clause))]
         return [first, nodes.paragraph("", clause["summary"]), last]
+
+
+def _untested(clause: dict[str, Any]) -> str:
+    who = clause.get("binds", "runtime")
+    return str(clause.get("reason") or ("none yet" if who == "runtime" else f"binds {WHO[who]}"))
+
+
+WHO = {
+    "author": "whoever writes the config or the bundle",
+    "caller": "whoever calls the runtime",
+    "agent": "whoever the runtime talks to",
+    "elsewhere": "another platform than Linux",
+    "specification": "specifications that follow",
+}
 
 
 def _test(name: str) -> nodes.Text:
@@ -142,6 +157,7 @@ def _test(name: str) -> nodes.Text:
 
 def tests_by_clause() -> dict[str, list[str]]:
     """``folder/file::test`` by the clauses that its marks name, read from the text of the tests."""
+    known = all_clauses()
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "conformance").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -149,8 +165,17 @@ def tests_by_clause() -> dict[str, list[str]]:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.clause":
                     name = f"{path.relative_to(ROOT / 'conformance').with_suffix('')}::{getattr(node, 'name', '')}"
                     for argument in mark.args:
-                        found.setdefault(str(ast.literal_eval(argument)), []).append(name)
+                        for id in _ids(str(ast.literal_eval(argument)), known):
+                            found.setdefault(id, []).append(name)
     return found
+
+
+def _ids(named: str, known: Iterable[str]) -> list[str]:
+    """The clauses that *named* stands for: itself, or all of *known* that it fits where it has a ``{parameter}``."""
+    if "{" not in named:
+        return [named]
+    pattern = re.sub(r"\\\{\w+\\\}", r"[^.]+", re.escape(named))
+    return [id for id in known if re.fullmatch(pattern, id)]
 
 
 def table(head: list[str], widths: list[int], rows: list[list[nodes.Element]]) -> nodes.table:
