@@ -15,7 +15,7 @@ DEBIAN := attr busybox-static containerd containernetworking-plugins crun docker
 
 NOT_TWICE := not side_by_side and not joints and not limits
 
-.PHONY: install check demo test conformance docs bench guest clean
+.PHONY: install check demo test conformance conformance-report docs bench guest clean
 
 install: .venv/installed
 
@@ -53,6 +53,20 @@ conformance: install
 	$(BIN)/pytest -q conformance/crash
 	$(BIN)/pytest -q conformance/cni --plugins=/usr/lib/cni
 	$(BIN)/pytest -q conformance/cni --plugins=minicontainerd --target=minicontainerd
+
+# The runtime seam, clause by clause, on three runtimes and two kinds of host; a quarter of an hour where there is no KVM.
+# A run that fails does not end the others: the report says what failed, and fails. Runs of your own fit in beside these.
+RESULTS := conformance/results
+RECORD = -$(BIN)/pytest -q conformance/runtime --runtime=$(1) --record=$(RESULTS)/$(1)-$(2).json
+
+conformance-report: install
+	rm -rf $(RESULTS)
+	$(call RECORD,runc,here) --vm=never
+	$(call RECORD,minirunc,here) --vm=never
+	$(call RECORD,runc,guest) --in-vm
+	$(call RECORD,crun,guest) --in-vm
+	$(call RECORD,minirunc,guest) --in-vm
+	$(BIN)/python -m conformance.report $(RESULTS)/*.json --html $(RESULTS)/runtime.html
 
 # The guest's own tests, and what a host with version 1 beside version 2 cannot show: crun at all, ours on such a host.
 guest: install

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conformance.clause_list import CLAUSES, all_clauses, named_by
+from conformance.record import Recorder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,10 +29,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a folder of CNI plugins, or minicontainerd for ours",
     )
     group.addoption("--client", default="ctr", help="what speaks to the daemon: ctr or minictr")
+    group.addoption("--record", metavar="FILE", help="keep what was found, for python -m conformance.report")
     crash = parser.getgroup("crash", "how much is broken")
     crash.addoption("--every", type=int, default=8, help="walk every n-th fault point, from a random one")
     crash.addoption("--kills", type=int, default=10, help="how often the storm kills the daemon")
     crash.addoption("--lives", type=int, default=60, help="how many containers one daemon sees")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.record:
+        if getattr(config.option, "numprocesses", None):
+            raise pytest.UsageError("--record sees the tests of one process: leave -n out")
+        config.pluginmanager.register(Recorder(config, Path(config.option.record).absolute()))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

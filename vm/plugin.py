@@ -28,7 +28,7 @@ MARK = "\x1e"
 """Begins a line that the guest's side sends: ASCII's record separator."""
 
 OURS = ("--in-vm", "--vm")
-PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file")
+PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file", "--record")
 """Options that are about this side."""
 
 
