@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -31,6 +32,9 @@ def prepare(machine: Machine, folder: Path) -> None:
     """Bring a booted guest to where each turn begins: a registry that has the images."""
     with images.writing() as (archive, shared):
         images.add(archive, "shared", data=random.Random("shared").randbytes(300_000))
+        for name in ("bin", "dev", "etc", "proc", "sys", "run"):
+            images.add(archive, name, tarfile.DIRTYPE, 0o755)
+        images.add(archive, "bin/busybox", data=Path("/bin/busybox").read_bytes(), mode=0o755)
     for number in range(IMAGES):
         with images.writing() as (archive, own):
             images.add(archive, f"file-{number}", data=random.Random(number).randbytes(300_000))
