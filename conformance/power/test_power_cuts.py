@@ -19,7 +19,7 @@ import pytest
 from vm.machine import Hang, Machine, QemuFailed
 
 from .. import images
-from .workload import broken_promises
+from .promises import broken_promises
 
 IMAGES = 6
 REGISTRY = "127.0.0.1:5000"
@@ -70,7 +70,6 @@ class Turns:
         with self.guest() as machine:
             machine.succeed("blkid /dev/vdc || mke2fs -q -t ext4 /dev/vdc; mkdir -p /disk && mount /dev/vdc /disk")
             machine.succeed(f". /root/.profile; {daemon} {DAEMON} < /dev/null > /tmp/daemon.log 2>&1 &")
-            machine.wait_until_succeeds(f"test -S {SOCKET}")
             timer: list[threading.Timer] = []
 
             def line(text: str) -> None:
@@ -80,7 +79,7 @@ class Turns:
                     timer[0].start()
 
             start = len(self.lines)
-            command = f"python -m conformance.power.workload work {SOCKET} {REGISTRY} {IMAGES} {turn}"
+            command = f"python -m conformance.power.workload {SOCKET} {REGISTRY} {IMAGES} {turn}"
             try:
                 ended = machine.run(f". /root/.profile; {command}", line=line)
             except (Hang, QemuFailed):
@@ -95,7 +94,7 @@ class Turns:
         with self.guest() as machine:
             machine.succeed("mkdir -p /disk && mount /dev/vdc /disk")
             checked = machine.run(f". /root/.profile; minicontainerd {DAEMON} check")
-            listed = machine.run(f". /root/.profile; python -m conformance.power.workload present {ROOT}")
+            listed = machine.run(f". /root/.profile; python -m conformance.power.promises {ROOT}")
             machine.run("umount /disk")
         wrong = broken_promises(self.lines, set(listed.out.splitlines()))
         return wrong if checked.code == 0 else [checked.out + checked.err, *wrong]
