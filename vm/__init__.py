@@ -13,6 +13,7 @@ Read in this order:
 
 ======= =====================================================================================================
 recipe  what is in the guest, and the key under which all that is made from it is kept
+inits   how it comes up: a few lines of shell, or systemd
 image   Debian packages become a file system image
 kernel  the guest's kernel, and the few files that it starts from
 host    what this computer can do: KVM or not, how slow, which programs

@@ -18,9 +18,12 @@ import paramiko
 
 from vm import host, image
 from vm.machine import CommandFailed, Hang, HostDiskFull, Machine, Panic, QemuFailed, saved_names
-from vm.recipe import ROOT, Recipe, cache
+from vm.recipe import ROOT, VARIANTS, Recipe, cache
 
 ERRORS = (CommandFailed, Hang, HostDiskFull, Panic, QemuFailed, host.NotHere, image.BuildFailed)
+
+
+VARIANT = click.option("--variant", type=click.Choice(list(VARIANTS)), default="minimal", help="Which kind of guest.")
 
 
 def tell(text: str) -> None:
@@ -34,25 +37,28 @@ def main() -> None:
 
 
 @main.command()
+@VARIANT
 @click.option("--fresh", is_flag=True, help="Ask the mirror for today's packages.")
-def build(fresh: bool) -> None:
+def build(variant: str, fresh: bool) -> None:
     """Make the image, unless it is there."""
     host.expect_programs()
-    click.echo(image.build(Recipe(), tell, fresh=fresh))
+    click.echo(image.build(Recipe(variant), tell, fresh=fresh))
 
 
 @main.command()
-def save() -> None:
+@VARIANT
+def save(variant: str) -> None:
     """Boot the image once and save it, unless that was done."""
-    with Machine.restored(tell=tell) as machine:
+    with Machine.restored(recipe=Recipe(variant), tell=tell) as machine:
         machine.succeed("true")
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@VARIANT
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(command: tuple[str, ...]) -> None:
+def run(variant: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in a fresh guest, with the working tree in /src; its exit code is ours."""
-    with Machine.restored(source=True, tell=tell) as machine:
+    with Machine.restored(recipe=Recipe(variant), source=True, tell=tell) as machine:
         words = command[0] if len(command) == 1 else shlex.join(command)
         done = machine.run(f". /root/.profile; {words}", line=click.echo, seconds=600)
         click.echo(done.err, err=True, nl=False)
@@ -68,9 +74,10 @@ def test(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
-def shell() -> None:
+@VARIANT
+def shell(variant: str) -> None:
     """A terminal in a fresh guest, with the working tree in /src. Everything is gone afterwards."""
-    with Machine.restored(source=True, tell=tell) as machine:
+    with Machine.restored(recipe=Recipe(variant), source=True, tell=tell) as machine:
         size = shutil.get_terminal_size()
         channel = machine.ssh.terminal(os.environ.get("TERM", "vt100"), size.columns, size.lines)
         _pass_on(channel)
@@ -88,9 +95,11 @@ def console() -> None:
 @main.command()
 def status() -> None:
     """What is built and saved, and how a guest would run here."""
+    for recipe in map(Recipe, VARIANTS):
+        built = recipe.folder.exists()
+        click.echo(f"{recipe.variant:8} {recipe.folder} ({'built' if built else 'not built'})")
     recipe = Recipe()
     built = recipe.folder.exists()
-    click.echo(f"image    {recipe.folder} ({'built' if built else 'not built'})")
     reason = host.kvm_reason()
     click.echo(
         f"runs by  {host.accelerator(recipe.folder)[1] if built else reason or 'KVM, if a trial shows that it works'}"
@@ -102,11 +111,12 @@ def status() -> None:
 
 
 @main.command()
-@click.option("--all", "everything", is_flag=True, help="The image of this recipe and its saved machines too.")
+@click.option("--all", "everything", is_flag=True, help="The images of these recipes and their saved machines too.")
 def clean(everything: bool) -> None:
     """Remove what other recipes, and earlier versions of this one, left in the cache."""
-    recipe = Recipe()
-    kept = {"lock", image.packages_tar(recipe).name, recipe.folder.name, *saved_names(recipe)}
+    kept = {"lock"}
+    for recipe in map(Recipe, VARIANTS):
+        kept |= {image.packages_tar(recipe).name, recipe.folder.name, *saved_names(recipe)}
     for path in sorted(cache().iterdir()):
         old = path.name.startswith(("image-", "packages-", "saved-", "wheels-")) and path.stem not in kept
         if everything or (old and path.name not in kept):

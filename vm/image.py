@@ -30,7 +30,7 @@ from pathlib import Path
 import paramiko
 
 from vm import kernel
-from vm.recipe import EXECUTABLES, FILES, KERNEL, PYTHON, SUITE, Recipe, cache
+from vm.recipe import KERNEL, PYTHON, SUITE, Recipe, cache
 
 PLATFORMS = ["manylinux2014", "manylinux1", *(f"manylinux_2_{minor}" for minor in (5, 12, 17, 24, 26, 27, 28, 34))]
 SITE = f"opt/venv/lib/python{PYTHON}/site-packages"
@@ -42,6 +42,7 @@ name=$(apt-cache depends {KERNEL} | sed -n 's/^ *Depends: //p' | head -n 1)
 cd "$1/boot" && apt-get download -qq "$name"
 dpkg-deb --fsys-tarfile ./"$name"_*.deb | tar -x --keep-directory-symlink -C "$1"  # /lib is one
 rm ./"$name"_*.deb
+rm -rf "$1"/usr/src/linux-headers-* "$1"/var/lib/dkms  # what a module was built with
 chroot "$1" depmod "${{name#linux-image-}}"
 """
 
@@ -109,7 +110,7 @@ def _run(command: list[str], advice: str, folder: Path, **environment: str) -> N
 
 def packages_tar(recipe: Recipe) -> Path:
     """Where the unpacked packages of *recipe* are kept, for other recipes of the same packages too."""
-    asked = "\n".join([SUITE, FETCH_KERNEL, *recipe.packages])
+    asked = "\n".join([SUITE, FETCH_KERNEL, recipe.components, *recipe.packages])
     return cache() / f"packages-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.tar"
 
 
@@ -119,7 +120,7 @@ def _packages(recipe: Recipe, tell: Tell) -> Path:
         return target
     _expect_programs("mmdebstrap", "mke2fs")
     command = ["mmdebstrap", "--variant=minbase", "--format=tar", "--quiet", f"--include={','.join(recipe.packages)}"]
-    command += [f"--customize-hook={FETCH_KERNEL}", SUITE, f"{target}.part"]
+    command += [f"--components={recipe.components}", f"--customize-hook={FETCH_KERNEL}", SUITE, f"{target}.part"]
     with _stage(tell, f"{len(recipe.packages)} Debian packages and a kernel"):
         advice = "Is there a Debian mirror? As an ordinary user, uidmap must be installed and /etc/subuid name you."
         _run(command, advice, cache(), SOURCE_DATE_EPOCH=EPOCH)
@@ -149,7 +150,7 @@ def _assemble(recipe: Recipe, packages: Path, wheels: Path, tell: Tell) -> None:
     scratch.mkdir()
     with _stage(tell, "the disk"):
         (scratch / "packages.tar").symlink_to(packages)
-        _write_added(scratch / "added.tar", wheels, _make_key(scratch / "key"))
+        _write_added(scratch / "added.tar", recipe, wheels, _make_key(scratch / "key"))
         command = ["sh", "-c", ASSEMBLE, "assemble", f"{recipe.disk_gib}G"]
         if os.geteuid() != 0:  # every id of ours in /etc/subuid, and our own as root: the result belongs to us
             command = ["unshare", "--map-auto", "--map-root-user", *command]
@@ -177,15 +178,15 @@ def _make_key(path: Path) -> str:
     return f"{key.get_name()} {key.get_base64()}\n"
 
 
-def _write_added(path: Path, wheels: Path, authorized: str) -> None:
+def _write_added(path: Path, recipe: Recipe, wheels: Path, authorized: str) -> None:
     """What is put on top of the packages."""
-    plain = {**FILES, "root/.ssh/authorized_keys": authorized}
+    plain = {**recipe.files, "root/.ssh/authorized_keys": authorized}
     with tarfile.open(path, "w") as archive:
         for name in ("etc/dropbear", "root/.ssh", "src", "opt/venv/bin"):
             info = tarfile.TarInfo(name)
             info.type, info.mode = tarfile.DIRTYPE, 0o700 if name == "root/.ssh" else 0o755
             archive.addfile(info)
-        for files, mode in ((plain, 0o644), (EXECUTABLES, 0o755)):
+        for files, mode in ((plain, 0o644), (recipe.executables, 0o755)):
             for name, text in files.items():
                 info = tarfile.TarInfo(name)
                 info.mode, info.size = mode, len(text.encode())

@@ -26,7 +26,7 @@ for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /module
 /bin/busybox mount -t ext4 -o rw,noatime /dev/vda /disk
 /bin/busybox mount -o move /dev /disk/dev
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /disk /usr/bin/tini -- /usr/local/sbin/guest-init
+exec /bin/busybox switch_root /disk /usr/local/sbin/guest-boot
 """
 
 COMMAND_LINE = "console=ttyS0 panic=-1 loglevel=4 net.ifnames=0 mitigations=off random.trust_cpu=on apparmor=1"

@@ -32,7 +32,7 @@ from typing import Any
 
 from vm import host, image, share
 from vm.qemu import DATA_GIB, SOURCE_MIB, HostDiskFull, Panic, Qemu, QemuFailed
-from vm.recipe import INIT, ROOT, Recipe, cache, qemu_version
+from vm.recipe import ROOT, Recipe, cache, qemu_version
 from vm.ssh import Outcome, Ssh, Unreachable
 
 __all__ = ["CommandFailed", "DiskFull", "Hang", "HostDiskFull", "Machine", "Panic", "QemuFailed"]
@@ -319,7 +319,7 @@ def _processors() -> int:
 
 
 def _saved_prefix(recipe: Recipe, accelerator: str) -> str:
-    parts = [qemu_version(), accelerator, _processors(), recipe.memory_mib, INIT]
+    parts = [qemu_version(), accelerator, _processors(), recipe.memory_mib]
     parts += [(ROOT / "vm" / file).read_text() for file in ("qemu.py", "machine.py")]
     return f"saved-{recipe.image_key}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]}"
 

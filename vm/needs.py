@@ -6,10 +6,18 @@ in a guest, which has most of them, or is skipped with the reason. A need that i
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+VARIANTS = {"systemd": "systemd", "btrfs": "storage", "thin-pool": "storage", "zfs": "storage"}
+"""Which kind of guest a need asks for; every other need is met by the minimal one, or by none."""
+
+ON_ANOTHER = ("ipvlan", "macvlan", "vlan")
+"""Kinds of interfaces that are made on another one."""
 
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 
@@ -29,6 +37,21 @@ def reason_against(need: str) -> str:
     if name:
         return PARAMETRIC[kind](name)
     return NEEDS[need]()
+
+
+def variant_for(needs: Iterable[str]) -> str:
+    """The kind of guest in which a test with these *needs* runs.
+
+    Raises:
+        ValueError: they ask for two kinds.
+
+    >>> variant_for(["root", "zfs"]), variant_for(["root"])
+    ('storage', 'minimal')
+    """
+    kinds = {VARIANTS[need] for need in needs if need in VARIANTS} or {"minimal"}
+    if len(kinds) > 1:
+        raise ValueError(f"no guest is at once {' and '.join(sorted(kinds))}")
+    return kinds.pop()
 
 
 def _root() -> str:
@@ -55,10 +78,43 @@ def _guest() -> str:
 
 
 def _filesystem(name: str) -> str:
-    if name in Path("/proc/filesystems").read_text().split():
+    return "" if name in Path("/proc/filesystems").read_text().split() else _module(name)
+
+
+def _module(name: str) -> str:
+    if Path("/sys/module", name).exists():
         return ""
-    modules = Path("/lib/modules", os.uname().release).rglob(f"{name}.ko*")
-    return "" if next(modules, None) else f"the kernel has no {name}"
+    modules = Path("/lib/modules", os.uname().release)
+    plain = name.replace("_", "[-_]")
+    return "" if next(modules.rglob(f"{plain}.ko*"), None) else f"the kernel has no {name}"
+
+
+def _interface(kind: str) -> str:
+    """Whether the kernel has network interfaces of *kind*: one is made, in a network namespace that ends with it."""
+    if os.geteuid() != 0:
+        return f"only root can tell whether there are interfaces of the kind {kind}"
+    below = "ip link add below type veth peer name beside && " if kind in ON_ANOTHER else ""
+    on = "link below " if kind in ON_ANOTHER else ""
+    return _in_namespace(
+        f"{below}ip link add probe {on}type {kind}", f"the kernel has no interfaces of the kind {kind}"
+    )
+
+
+def _vlan_filtering() -> str:
+    if os.geteuid() != 0:
+        return "only root can tell whether bridges know VLANs"
+    return _in_namespace("ip link add probe type bridge vlan_filtering 1", "the kernel's bridges know no VLANs")
+
+
+@functools.cache
+def _in_namespace(script: str, reason: str) -> str:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    command = ["unshare", "--net", "sh", "-c", script]
+    return "" if subprocess.run(command, capture_output=True, env={"PATH": path}).returncode == 0 else reason
+
+
+def _systemd() -> str:
+    return "" if Path("/run/systemd/system").is_dir() else "process 1 is not systemd"
 
 
 def _program(name: str) -> str:
@@ -72,7 +128,14 @@ NEEDS: dict[str, Callable[[], str]] = {
     "apparmor": _apparmor,
     "guest": _guest,
     "overlayfs": lambda: _filesystem("overlay"),
-    "btrfs": lambda: _filesystem("btrfs"),
-    "zfs": lambda: _filesystem("zfs"),
+    "btrfs": lambda: _filesystem("btrfs") or _program("mkfs.btrfs"),
+    "zfs": lambda: _filesystem("zfs") or _program("zpool"),
+    "thin-pool": lambda: _module("dm_thin_pool") or _program("dmsetup"),
+    "systemd": _systemd,
+    "vlan-filtering": _vlan_filtering,
 }
-PARAMETRIC: dict[str, Callable[[str], str]] = {"program": _program, "filesystem": _filesystem}
+PARAMETRIC: dict[str, Callable[[str], str]] = {
+    "program": _program,
+    "filesystem": _filesystem,
+    "interface": _interface,
+}

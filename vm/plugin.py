@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from vm import host, needs
-from vm.recipe import ROOT
+from vm.recipe import ROOT, Recipe
 
 MARK = "\x1e"
 """Begins a line that the guest's side sends: ASCII's record separator."""
@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Judge each test's needs by this host, and decide where it runs."""
     no_guest = "" if config.option.in_vm else _no_guest(config)
     for item in items:
-        reasons = [_reason(item, name) for mark in item.iter_markers("needs") for name in mark.args]
+        reasons = [_reason(item, name) for name in _needs(item)]
         item.stash[MISSING] = "; ".join(filter(None, reasons))
         if item.stash[MISSING] and no_guest:
             item.add_marker(pytest.mark.skip(reason=f"{item.stash[MISSING]}; {no_guest}"))
@@ -113,8 +113,12 @@ def _run_remote(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Run *items* in guests, and give every report to the hooks, in this thread."""
     reports: queue.Queue[tuple[str, Any]] = queue.Queue()
     stop = threading.Event()
-    shares = [share for share in deal(items, session.config.stash[GUESTS]) if share]
-    threads = [threading.Thread(target=_guest, args=(session.config, ids, reports, stop)) for ids in shares]
+    threads = [
+        threading.Thread(target=_guest, args=(session.config, variant, ids, reports, stop))
+        for variant, some in by_variant(items).items()
+        for ids in deal(some, session.config.stash[GUESTS])
+        if ids
+    ]
     for thread in threads:
         thread.start()
     by_id = {item.nodeid: item for item in items}
@@ -146,6 +150,18 @@ def _report(data: dict[str, Any]) -> pytest.TestReport:
         path, line, reason = data["longrepr"]
         data["longrepr"] = (path.replace("/src", str(ROOT), 1), line, reason)
     return pytest.TestReport._from_json(data)
+
+
+def by_variant(items: Iterable[pytest.Item]) -> dict[str, list[pytest.Item]]:
+    """The tests for each kind of guest, by what they need."""
+    found: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        found.setdefault(needs.variant_for(_needs(item)), []).append(item)
+    return found
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    return [str(name) for mark in item.iter_markers("needs") for name in mark.args]
 
 
 def deal(items: Iterable[pytest.Item], guests: int) -> list[list[str]]:
@@ -188,13 +204,15 @@ def guest_arguments(arguments: Iterable[str], top: Path, here: Path) -> list[str
     return kept
 
 
-def _guest(config: pytest.Config, ids: list[str], reports: queue.Queue[tuple[str, Any]], stop: threading.Event) -> None:
+def _guest(
+    config: pytest.Config, variant: str, ids: list[str], reports: queue.Queue[tuple[str, Any]], stop: threading.Event
+) -> None:
     """One guest's run, in a thread of its own; whatever happens, an ``end`` is the last that is sent."""
     from vm.machine import Machine  # paramiko takes long to import, and most runs of pytest need none
 
     said: list[str] = []
     try:
-        with Machine.restored(source=True, tell=_tell(config)) as machine:
+        with Machine.restored(recipe=Recipe(variant), source=True, tell=_tell(config)) as machine:
 
             def line(text: str) -> None:
                 ordinary, mark, message = text.partition(MARK)  # pytest writes its dots without an end of line

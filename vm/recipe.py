@@ -12,9 +12,11 @@ import json
 import os
 import subprocess
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from vm import inits
 
 ROOT = Path(__file__).resolve().parent.parent
 """The top of the repository."""
@@ -23,12 +25,22 @@ SUITE = "bookworm"
 KERNEL = "linux-image-cloud-amd64"
 PYTHON = "3.11"  # that of SUITE: wheels are fetched for it, whatever Python runs this
 
-PEERS = "containerd containernetworking-plugins crun docker-registry runc skopeo umoci"
+PEERS = "containerd containernetworking-plugins crun docker-registry podman runc skopeo umoci"
 TOOLS = (
-    "apparmor attr busybox-static dropbear-bin e2fsprogs iproute2 kmod libseccomp2 nftables openssl procps python3 tini"
+    "apparmor attr busybox-static dropbear-bin e2fsprogs iproute2 iptables kmod libseccomp2 nftables openssh-client"
+    " openssl procps python3 rsync strace sudo tini util-linux"
 )
+VARIANTS = {
+    "minimal": "",
+    "systemd": "dbus libpam-systemd systemd systemd-sysv",
+    "storage": "btrfs-progs dmsetup linux-headers-cloud-amd64 thin-provisioning-tools xfsprogs zfs-dkms zfsutils-linux",
+}
+"""What each kind of guest has besides; ``zfs-dkms`` is built for the guest's kernel while it is installed."""
+
 TEST_WHEELS = ("bcrypt", "hypothesis", "paramiko", "pytest", "pytest-testinfra", "pytest-xdist")
 """Of the project's extra ``test``: those that run tests, and not those that check source."""
+INSTALL_WHEELS = ("hatchling", "pip")
+"""With these the guest can install the package itself, which a guest of Vagrant's does."""
 
 PROGRAMS = {
     "minicontainerd": "minicontainerd.daemon.main",
@@ -36,36 +48,6 @@ PROGRAMS = {
     "minirunc": "minicontainerd.run.main",
     "containerd-shim-mini-v2": "minicontainerd.run.shim.main",
 }
-
-INIT = r"""#!/bin/sh
-# Process 1 is tini, which reaps; this is what it runs. One kind of cgroups, all controllers, ssh, and nothing else.
-set -e
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t securityfs securityfs /sys/kernel/security
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
-done
-mountpoint -q /dev || mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm /dev/mqueue
-mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
-mount -t tmpfs -o nosuid,nodev shm /dev/shm
-mount -t mqueue mqueue /dev/mqueue
-mount -t tmpfs -o nosuid,mode=755 run /run
-mount -t tmpfs -o nosuid,mode=1777 tmp /tmp
-ln -sfn /proc/self/fd /dev/fd
-ip link set lo up
-ip link set eth0 up && ip address add 10.0.2.15/24 dev eth0 || echo "no network card"
-hostname guest
-sysctl -q -w kernel.panic_on_oops=1 net.ipv4.ip_forward=1
-for module in overlay veth bridge br_netfilter loop; do modprobe $module; done
-ulimit -n 65536
-dropbear -R -E -s -p 22 -r /etc/dropbear/host_key 2>/dev/console
-echo "guest: ready" > /dev/console
-exec sleep infinity
-"""
 
 FILES = {
     "etc/hostname": "guest\n",
@@ -77,7 +59,9 @@ FILES = {
     f"opt/venv/lib/python{PYTHON}/site-packages/source.pth": "/src\n",
 }
 EXECUTABLES = {
-    "usr/local/sbin/guest-init": INIT,
+    "usr/local/sbin/guest-init": inits.INIT,
+    "usr/local/sbin/guest-up": inits.UP,
+    "usr/local/sbin/guest-address": inits.ADDRESS,
     **{
         f"opt/venv/bin/{name}": f"#!/opt/venv/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
         for name, module in PROGRAMS.items()
@@ -97,26 +81,42 @@ def cache() -> Path:
 class Recipe:
     """One kind of guest. *disk_gib* is how large its root may grow, *memory_mib* what it has of RAM."""
 
+    variant: str = "minimal"
     memory_mib: int = 2048
     disk_gib: int = 8
-    extra: tuple[str, ...] = field(default=())
 
     @property
     def packages(self) -> list[str]:
         """Debian packages, the kernel apart."""
-        return sorted({*PEERS.split(), *TOOLS.split(), *self.extra})
+        return sorted({*PEERS.split(), *TOOLS.split(), *VARIANTS[self.variant].split()})
+
+    @property
+    def components(self) -> str:
+        """The parts of Debian that they come from: ZFS is in ``contrib``, for its licence is not the kernel's."""
+        return "main,contrib" if self.variant == "storage" else "main"
 
     @cached_property
     def wheels(self) -> list[str]:
         """Requirements as pip reads them: what the package needs, and what its tests need to run."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         test = [line for line in project["optional-dependencies"]["test"] if line.startswith(TEST_WHEELS)]
-        return sorted([*project["dependencies"], *test])
+        return sorted([*project["dependencies"], *test, *INSTALL_WHEELS])
+
+    @property
+    def files(self) -> dict[str, str]:
+        """What is written on top of the packages."""
+        return {**FILES, **(inits.SYSTEMD_FILES if self.variant == "systemd" else {})}
+
+    @property
+    def executables(self) -> dict[str, str]:
+        """The same, for programs; ``guest-boot`` becomes process 1."""
+        boot = inits.BOOT_SYSTEMD if self.variant == "systemd" else inits.BOOT_TINI
+        return {**EXECUTABLES, "usr/local/sbin/guest-boot": boot}
 
     @cached_property
     def image_key(self) -> str:
         """Names the image: a digest of what goes into it."""
-        parts = [SUITE, KERNEL, PYTHON, self.packages, self.wheels, FILES, EXECUTABLES, self.disk_gib]
+        parts = [SUITE, KERNEL, PYTHON, self.packages, self.wheels, self.files, self.executables, self.disk_gib]
         parts.append([(ROOT / "vm" / name).read_text() for name in ("image.py", "kernel.py")])
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -10,6 +10,7 @@ import sqlite3
 from typing import Any
 
 from minicontainerd.daemon import main
+from minicontainerd.linux import files
 
 
 class Careless(sqlite3.Connection):
@@ -26,6 +27,7 @@ def forget_to_sync() -> None:
     """From now on this process syncs nothing."""
     connect = sqlite3.connect
     os.fsync = os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
+    files.syncfs = lambda descriptor: None
     sqlite3.connect = lambda *words, **options: connect(*words, factory=Careless, **options)  # type: ignore[assignment]
 
 

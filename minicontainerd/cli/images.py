@@ -34,6 +34,7 @@ def images() -> None: ...
 @click.option("--all-platforms", is_flag=True, help="Pull for every platform there is.")
 @click.option("--print-chainid", is_flag=True, help="Print the name of the resulting snapshot.")
 @click.option("--max-concurrent-downloads", type=int, default=0, help="Fetch so many blobs at once; 3 by default.")
+@click.option("--sync-fs", is_flag=True, help="Return when the unpacked files are on the disk, not before.")
 @click.argument("ref")
 @click.pass_obj
 def pull(
@@ -45,6 +46,7 @@ def pull(
     all_platforms: bool,
     print_chainid: bool,
     max_concurrent_downloads: int,
+    sync_fs: bool,
     ref: str,
 ) -> None:
     """Pull an image from a registry and unpack it."""
@@ -60,6 +62,7 @@ def pull(
             labels=parse_labels(labels),
             progress=report,
             parallel=max_concurrent_downloads or 3,
+            sync=sync_fs,
         )
     if print_chainid:
         click.echo(f"image chain ID: {pulled.chain_id}")

@@ -296,9 +296,12 @@ class Tasks(_Service):
 class Diff(_Service):
     """``diff.v1``."""
 
-    def apply(self, layer: Descriptor, mounts: Sequence[Mount]) -> Descriptor:
-        """Unpack *layer* onto *mounts*; answers the descriptor of the uncompressed layer."""
-        request = diff_api.ApplyRequest(diff=layer, mounts=mount_messages.to_wire(mounts))
+    def apply(self, layer: Descriptor, mounts: Sequence[Mount], *, sync: bool = False) -> Descriptor:
+        """Unpack *layer* onto *mounts*; answers the descriptor of the uncompressed layer.
+
+        With *sync*, its files are on the disk by then.
+        """
+        request = diff_api.ApplyRequest(diff=layer, mounts=mount_messages.to_wire(mounts), sync_fs=sync)
         return self._channel.call("diff.v1.Diff/Apply", request, diff_api.ApplyResponse).applied
 
     def diff(self, left: Sequence[Mount], right: Sequence[Mount], **options: Anything) -> Descriptor:

@@ -102,17 +102,19 @@ def task_request(
 
 
 def delete(client: Client, id: str, *, keep_snapshot: bool = False) -> None:
-    """Remove a container and its snapshot.
+    """Remove a container and its snapshot, in this order: what is left if this ends in between is nobody's.
+
+    The daemon's garbage collection removes such a snapshot, and may have done so by the time it is asked for here.
 
     Raises:
         FailedPrecondition: it has a task.
         NotFound: it is not there.
     """
     container = client.containers.get(id)
+    client.containers.delete(id)
     if container.snapshot_key and not keep_snapshot:
         with contextlib.suppress(NotFound):
             client.snapshots(container.snapshotter).remove(container.snapshot_key)
-    client.containers.delete(id)
 
 
 def spec_of(container: Container) -> Any:

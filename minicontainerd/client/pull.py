@@ -33,8 +33,13 @@ def pull(
     labels: Mapping[str, str] | None = None,
     progress: Progress = quiet,
     parallel: int = 3,
+    sync: bool = False,
 ) -> Pulled:
-    """Pull the image *ref* and unpack it for *snapshotter*; see :func:`minicontainerd.pull.pull.pull`."""
+    """Pull the image *ref* and unpack it for *snapshotter*; see :func:`minicontainerd.pull.pull.pull`.
+
+    What is stored is synced always. The unpacked files are with *sync* alone, as containerd has it: without, a power
+    cut within the next seconds may leave files of the right names and no content.
+    """
     snapshots = client.snapshots(snapshotter)
 
     def save(name: str, target: Descriptor) -> None:
@@ -51,7 +56,7 @@ def pull(
             save,
             options=options,
             wanted=wanted,
-            unpacking=Unpacking(snapshots, snapshots.snapshotter, _Applier(client)),
+            unpacking=Unpacking(snapshots, snapshots.snapshotter, _Applier(client, sync)),
             progress=progress,
             parallel=parallel,
         )
@@ -75,11 +80,12 @@ def unpack(client: Client, image: Image, snapshotter: str, progress: Progress = 
 class _Applier:
     """Has the daemon apply a layer."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, sync: bool = False) -> None:
         self._client = client
+        self._sync = sync
 
     def __call__(self, descriptor: Descriptor, mounts: Sequence[Mount]) -> str:
-        return self._client.diff.apply(_to_wire(descriptor), mounts).digest
+        return self._client.diff.apply(_to_wire(descriptor), mounts, sync=self._sync).digest
 
 
 def _to_wire(descriptor: Descriptor) -> descriptor_pb2.Descriptor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.power.workload import broken_promises
+from conformance.power.promises import broken_promises
 
 
 def test_what_was_acknowledged_must_be_there_and_what_was_removed_must_not() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vm import kernel
-from vm.recipe import Recipe
+from vm.recipe import VARIANTS, Recipe
 
 
 def _modules(folder: Path, *lines: str, built_in: str = "") -> Path:
@@ -20,8 +20,8 @@ def _modules(folder: Path, *lines: str, built_in: str = "") -> Path:
 
 
 def test_a_change_of_what_goes_in_gives_another_key() -> None:
-    keys = {Recipe().image_key, Recipe(disk_gib=9).image_key, Recipe(extra=("strace",)).image_key}
-    assert len(keys) == 3
+    keys = {*(Recipe(variant).image_key for variant in VARIANTS), Recipe(disk_gib=9).image_key}
+    assert len(keys) == 4
 
 
 def test_memory_is_no_part_of_the_image() -> None:

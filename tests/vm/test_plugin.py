@@ -23,6 +23,21 @@ def test_a_file_stays_together_and_the_longest_is_dealt_first() -> None:
     assert shares == [["b::1", "b::2", "b::3"], ["c::1", "c::2", "a::1"]]
 
 
+def test_a_need_may_ask_for_another_kind_of_guest() -> None:
+    def item(id: str, *names: str) -> Any:
+        return SimpleNamespace(nodeid=id, iter_markers=lambda _: [SimpleNamespace(args=names)])
+
+    items = [item("a", "root"), item("b", "root", "systemd"), item("c", "zfs", "btrfs"), item("d")]
+    found = plugin.by_variant(items)
+    assert {kind: [each.nodeid for each in some] for kind, some in found.items()} == {
+        "minimal": ["a", "d"],
+        "systemd": ["b"],
+        "storage": ["c"],
+    }
+    with pytest.raises(ValueError, match="at once storage and systemd"):
+        plugin.by_variant([item("e", "systemd", "zfs")])
+
+
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
@@ -69,7 +84,7 @@ FAKE = """
 import pytest
 from vm import plugin
 
-def _guest(config, ids, reports, stop):
+def _guest(config, variant, ids, reports, stop):
     '''A guest that answers without being one: what the terminal makes of it is what is tested.'''
     for id in ids[:-1]:
         reports.put(("start", id))
