@@ -16,6 +16,7 @@ from typing import Any
 import click
 import paramiko
 
+from vm import box as boxes
 from vm import host, image
 from vm.machine import CommandFailed, Hang, HostDiskFull, Machine, Panic, QemuFailed, saved_names
 from vm.recipe import ROOT, VARIANTS, Recipe, cache
@@ -74,6 +75,13 @@ def test(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
+def box() -> None:
+    """Make the guest a box for Vagrant; prints its path. See the Vagrantfile."""
+    host.expect_programs()
+    click.echo(boxes.make(Recipe(), tell))
+
+
+@main.command()
 @VARIANT
 def shell(variant: str) -> None:
     """A terminal in a fresh guest, with the working tree in /src. Everything is gone afterwards."""
@@ -116,9 +124,9 @@ def clean(everything: bool) -> None:
     """Remove what other recipes, and earlier versions of this one, left in the cache."""
     kept = {"lock"}
     for recipe in map(Recipe, VARIANTS):
-        kept |= {image.packages_tar(recipe).name, recipe.folder.name, *saved_names(recipe)}
+        kept |= {image.packages_tar(recipe).name, recipe.folder.name, boxes.path(recipe).name, *saved_names(recipe)}
     for path in sorted(cache().iterdir()):
-        old = path.name.startswith(("image-", "packages-", "saved-", "wheels-")) and path.stem not in kept
+        old = path.name.startswith(("box-", "image-", "packages-", "saved-", "wheels-")) and path.stem not in kept
         if everything or (old and path.name not in kept):
             tell(f"removing {path}")
             shutil.rmtree(path) if path.is_dir() else path.unlink()
