@@ -29,7 +29,7 @@ def life(root: str, bundle: str, id: str) -> None:
     """What ``run`` does: create, start, wait, delete."""
     options = create.Options(streams=(2, 2, 2))
     container = create.create(root, id, bundle, options)
-    operate.start(container, options.warn)
+    operate.start(container)
     os.waitpid(container.pid, 0)
     operate.delete(state.load(root, id), options.warn)
 
