@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "what is under test")
     group.addoption("--runtime", default="runc", help="an OCI runtime: name or path of runc, crun, minirunc, ...")
     group.addoption("--target", default="containerd", help="a daemon: containerd or minicontainerd")
+    group.addoption("--rounds", type=int, default=30, help="how many containers come and go, one after another")
     group.addoption("--cuts", type=int, default=3, help="how often the power is cut")
     group.addoption("--seed", type=int, default=1, help="at which moments")
     group.addoption(

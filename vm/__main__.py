@@ -11,11 +11,14 @@ import sys
 import termios
 import time
 import tty
+from pathlib import Path
 from typing import Any
 
 import click
 import paramiko
 
+from vm import box as boxes
+from vm import compare as comparing
 from vm import host, image
 from vm.machine import CommandFailed, Hang, HostDiskFull, Machine, Panic, QemuFailed, saved_names
 from vm.recipe import ROOT, VARIANTS, Recipe, cache
@@ -74,6 +77,33 @@ def test(arguments: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), default=ROOT / "results", help="Where results are kept."
+)
+@click.option("--keep", is_flag=True, help="Run only what has no results there yet.")
+@click.argument("seams", nargs=-1, type=click.Choice(list(comparing.SEAMS)))
+def compare(folder: Path, keep: bool, seams: tuple[str, ...]) -> None:
+    """Run the suite on the real software and on ours, in guests, and write both side by side."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seam in seams or comparing.SEAMS:
+        for side, title in comparing.SIDES.items():
+            if not (keep and comparing.path(seam, side, folder).exists()):
+                tell(f"vm: {seam}, {title} ...")
+                if comparing.run(seam, side, folder) > 1:
+                    raise click.ClickException(f"{seam} did not run on {title}; see above")
+    table = comparing.write(comparing.SEAMS, folder)
+    click.echo(table.read_text(), nl=False)
+    tell(f"vm: written to {table}")
+
+
+@main.command()
+def box() -> None:
+    """Make the guest a box for Vagrant; prints its path. See the Vagrantfile."""
+    host.expect_programs()
+    click.echo(boxes.make(Recipe(), tell))
+
+
+@main.command()
 @VARIANT
 def shell(variant: str) -> None:
     """A terminal in a fresh guest, with the working tree in /src. Everything is gone afterwards."""
@@ -116,9 +146,9 @@ def clean(everything: bool) -> None:
     """Remove what other recipes, and earlier versions of this one, left in the cache."""
     kept = {"lock"}
     for recipe in map(Recipe, VARIANTS):
-        kept |= {image.packages_tar(recipe).name, recipe.folder.name, *saved_names(recipe)}
+        kept |= {image.packages_tar(recipe).name, recipe.folder.name, boxes.path(recipe).name, *saved_names(recipe)}
     for path in sorted(cache().iterdir()):
-        old = path.name.startswith(("image-", "packages-", "saved-", "wheels-")) and path.stem not in kept
+        old = path.name.startswith(("box-", "image-", "packages-", "saved-", "wheels-")) and path.stem not in kept
         if everything or (old and path.name not in kept):
             tell(f"removing {path}")
             shutil.rmtree(path) if path.is_dir() else path.unlink()

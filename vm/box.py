@@ -40,6 +40,11 @@ end
 """
 
 
+def path(recipe: Recipe) -> Path:
+    """Where the box of *recipe* is, or will be."""
+    return cache() / f"box-{recipe.image_key}.box"
+
+
 def make(recipe: Recipe, tell: image.Tell = print) -> Path:
     """The box of *recipe*, made where it is not there yet; answers its path.
 
@@ -48,7 +53,7 @@ def make(recipe: Recipe, tell: image.Tell = print) -> Path:
         CalledProcessError: ``qemu-img`` failed.
     """
     folder = image.build(recipe, tell)
-    target = cache() / f"box-{recipe.image_key}.box"
+    target = path(recipe)
     if not target.exists():
         tell("vm: the box ...")
         with tempfile.TemporaryDirectory(dir=cache(), prefix="box-") as scratch:

@@ -172,8 +172,8 @@ def _remove(folder: Path) -> None:
 
 
 def _make_key(path: Path) -> str:
-    """A key of this image alone; answers the line for ``authorized_keys``."""
-    key = paramiko.ECDSAKey.generate()
+    """A key of this image alone, of a kind that Vagrant reads too; answers the line for ``authorized_keys``."""
+    key = paramiko.RSAKey.generate(3072)
     key.write_private_key_file(str(path))
     return f"{key.get_name()} {key.get_base64()}\n"
 

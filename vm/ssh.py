@@ -39,7 +39,7 @@ class Ssh:
 
     def __init__(self, port: int, image: Path) -> None:
         self.port = port
-        self._key = paramiko.ECDSAKey.from_private_key_file(str(image / "key"))
+        self._key = paramiko.RSAKey.from_private_key_file(str(image / "key"))
         self._host_key = (image / "host_key").read_text().split()[1]
         self._transport: paramiko.Transport | None = None
 

@@ -19,6 +19,7 @@ from .flags import Flags
 from .log import Log
 
 if TYPE_CHECKING:
+    from ..oci.runtime import Box
     from .create import Options
 
 
@@ -37,7 +38,7 @@ def create(context: Context, flags: Flags, words: list[str]) -> int:
     """create a container"""
     from .create import create
 
-    create(context.root, words[0], flags.value("bundle", "."), _options(context, flags))
+    create(context.root, words[0], flags.value("bundle", "."), _with_sockets(_options(context, flags)))
     return 0
 
 
@@ -51,7 +52,7 @@ def run(context: Context, flags: Flags, words: list[str]) -> int:
     detach = flags.on("detach")
     if not detach:
         set_child_subreaper()
-    options, ours = _foreground_console(_options(context, flags), terminal and not detach)
+    options, ours = _foreground_console(_with_sockets(_options(context, flags)), terminal and not detach)
     container = create(context.root, words[0], flags.value("bundle", "."), options)
     try:
         operate.start(container)
@@ -257,9 +258,19 @@ def _options(context: Context, flags: Flags) -> Options:
         console=connect(path) if path else -1,
         no_pivot=flags.on("no-pivot"),
         new_keyring=not flags.on("no-new-keyring"),
-        preserved=(flags.number("preserve-fds") or 0) + int(os.environ.get("LISTEN_FDS", "0")),
+        preserved=flags.number("preserve-fds") or 0,
         warn=context.log.warning,
     )
+
+
+def _with_sockets(options: Options) -> Options:
+    """Hand on the sockets of on-demand activation, if it is us to whom they were given: sd_listen_fds(3)."""
+    count = os.environ.get("LISTEN_FDS", "0")
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or count == "0":
+        return options
+    names = os.environ.get("LISTEN_FDNAMES", "")
+    told = [f"LISTEN_FDS={count}", "LISTEN_PID=1", *([f"LISTEN_FDNAMES={names}"] if names else [])]
+    return options._replace(preserved=options.preserved + int(count), environment=tuple(told))
 
 
 def _foreground_console(options: Options, wanted: bool) -> tuple[Options, int]:
@@ -268,8 +279,14 @@ def _foreground_console(options: Options, wanted: bool) -> tuple[Options, int]:
         return options, -1
     import socket
 
+    from ..linux import terminal
+
+    size: Box | None = None
+    if os.isatty(0):
+        height, width = terminal.size(0)
+        size = {"height": height, "width": width}
     ours, theirs = socket.socketpair()
-    return options._replace(console=theirs.detach()), ours.detach()
+    return options._replace(console=theirs.detach(), size=size), ours.detach()
 
 
 def _attend(pid: int, console: int) -> int:

@@ -34,7 +34,7 @@ from .validate import load_config
 from .words import reason, told_as
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Linux, Process, Spec
+    from ..oci.runtime import Box, Linux, Process, Spec
 
 
 class Options(NamedTuple):
@@ -49,6 +49,8 @@ class Options(NamedTuple):
     no_pivot: bool = False
     new_keyring: bool = True
     preserved: int = 0
+    environment: tuple[str, ...] = ()  # for this process alone, after that of the config
+    size: Box | None = None  # of its terminal, from its first moment
     streams: tuple[int, int, int] = (0, 1, 2)
     warn: Callable[[str], None] = lambda message: None
 
@@ -146,7 +148,7 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
         held.callback(os.close, answer)
     return child.Plan(
         container=container,
-        process=config["process"],
+        process=as_asked(config["process"], options),
         join=join,
         create=create,
         filter=compile_filter(config),
@@ -159,6 +161,15 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
         new_keyring=options.new_keyring,
         cgroup_folders=(container.cgroup,),
     )
+
+
+def as_asked(each: Process, options: Options) -> Process:
+    """*each* with what the caller adds to the config."""
+    found = each.copy()
+    found["env"] = [*(each.get("env") or []), *options.environment]
+    if options.size:
+        found["consoleSize"] = options.size
+    return found
 
 
 def _namespaces(config: Spec, held: contextlib.ExitStack) -> tuple[tuple[tuple[int, CLONE], ...], CLONE]:

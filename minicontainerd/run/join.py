@@ -89,7 +89,7 @@ def _plan(container: Container, process: Process, options: create.Options, held:
         raise FailedPrecondition("cannot exec in a stopped container")
     return child.Plan(
         container=container,
-        process=process,
+        process=create.as_asked(process, options),
         join=((pidfd, _other_namespaces(container.pid)),),
         create=CLONE(0),
         filter=create.compile_filter(container.config),
