@@ -3,8 +3,8 @@
 The initrd goes to ``guest-boot``, which becomes process 1. Both ways end in ``guest-up``, which makes the guest one
 that tests can use and says so on the console::
 
-    minimal, storage   tini ─▶ guest-init: mounts ─▶ guest-up: network, modules, ssh ─▶ "guest: ready"
-    systemd            systemd ─▶ guest.service ───▶ guest-up
+    systemd      systemd ─▶ guest.service ───▶ guest-up: network, modules, ssh ─▶ "guest: ready"
+    all others   tini ─▶ guest-init: mounts ─▶ guest-up
 
 The network is QEMU's own, with a fixed address; under Vagrant it is libvirt's, which gives addresses by DHCP, and the
 kernel's command line says so.

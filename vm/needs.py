@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-VARIANTS = {"systemd": "systemd", "btrfs": "storage", "thin-pool": "storage", "zfs": "storage"}
+VARIANTS = {"systemd": "systemd", "btrfs": "storage", "thin-pool": "storage", "zfs": "zfs"}
 """Which kind of guest a need asks for; every other need is met by the minimal one, or by none."""
 
 ON_ANOTHER = ("ipvlan", "macvlan", "vlan")
@@ -45,7 +45,7 @@ def variant_for(needs: Iterable[str]) -> str:
     Raises:
         ValueError: they ask for two kinds.
 
-    >>> variant_for(["root", "zfs"]), variant_for(["root"])
+    >>> variant_for(["root", "btrfs"]), variant_for(["root"])
     ('storage', 'minimal')
     """
     kinds = {VARIANTS[need] for need in needs if need in VARIANTS} or {"minimal"}

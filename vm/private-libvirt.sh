@@ -34,7 +34,6 @@ END
 ip link set lo up
 sysctl -q -w net.ipv4.ip_forward=1 || true
 
-# shellcheck disable=SC2015
 virtlogd -d < /dev/null > "$PRIVATE_LIBVIRT/log/virtlogd" 2>&1
 libvirtd -d < /dev/null > "$PRIVATE_LIBVIRT/log/libvirtd" 2>&1
 for _ in $(seq 100); do
