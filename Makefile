@@ -13,6 +13,10 @@ DEBIAN := attr busybox-static containerd containernetworking-plugins crun docker
 	iptables libseccomp2 mmdebstrap nftables openssl podman python3-venv qemu-system-x86 qemu-utils runc skopeo strace \
 	uidmap umoci
 
+# A run of pytest, whose results are kept under the name $(1) for the summary of `make test`.
+RUNS := results/runs
+run = $(BIN)/pytest -q --junitxml=$(RUNS)/$(1).xml
+
 NOT_TWICE := not side_by_side and not joints and not limits
 
 # What only the proof with Vagrant needs; three hundred packages with all that they want.
@@ -47,25 +51,25 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy minicontainerd tests conformance bench vm
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q --vm=never
+	$(call run,units) --vm=never
 
 # Each test of a seam is asked of the real software and then of ours; a test that the real one fails is wrong.
 # What this host lacks (pure cgroup v2, AppArmor), a test finds in a guest; see vm/.
 conformance: install
-	$(BIN)/pytest -q conformance/runtime --runtime=runc
-	$(BIN)/pytest -q conformance/runtime --runtime=minirunc
-	$(BIN)/pytest -q conformance/daemon --target=containerd
-	$(BIN)/pytest -q conformance/daemon --target=minicontainerd -k 'not side_by_side and not joints'
-	$(BIN)/pytest -q conformance/daemon --target=containerd --client=minictr -k '$(NOT_TWICE)'
-	$(BIN)/pytest -q conformance/daemon --target=minicontainerd --client=minictr -k '$(NOT_TWICE)'
-	$(BIN)/pytest -q conformance/layers
-	$(BIN)/pytest -q conformance/crash
-	$(BIN)/pytest -q conformance/cni --plugins=/usr/lib/cni
-	$(BIN)/pytest -q conformance/cni --plugins=minicontainerd --target=minicontainerd
+	$(call run,runtime-runc) conformance/runtime --runtime=runc
+	$(call run,runtime-minirunc) conformance/runtime --runtime=minirunc
+	$(call run,daemon-containerd) conformance/daemon --target=containerd
+	$(call run,daemon-ours) conformance/daemon --target=minicontainerd -k 'not side_by_side and not joints'
+	$(call run,daemon-containerd-minictr) conformance/daemon --target=containerd --client=minictr -k '$(NOT_TWICE)'
+	$(call run,daemon-ours-minictr) conformance/daemon --target=minicontainerd --client=minictr -k '$(NOT_TWICE)'
+	$(call run,layers) conformance/layers
+	$(call run,crash) conformance/crash
+	$(call run,cni-debian) conformance/cni --plugins=/usr/lib/cni
+	$(call run,cni-ours) conformance/cni --plugins=minicontainerd --target=minicontainerd
 
 # The runtime seam, clause by clause, on three runtimes and two kinds of host; a quarter of an hour where there is no KVM.
 # A run that fails does not end the others: the report says what failed, and fails. Runs of your own fit in beside these.
-RESULTS := conformance/results
+RESULTS := results/clauses
 RECORD = -$(BIN)/pytest -q conformance/runtime --runtime=$(1) --record=$(RESULTS)/$(1)-$(2).json
 
 conformance-report: install
@@ -80,10 +84,10 @@ conformance-report: install
 # The guest's own tests, and what a host with version 1 beside version 2 cannot show: crun at all, ours on such a host.
 guest: install
 	$(BIN)/python -m vm save
-	$(BIN)/pytest -q vm -k 'not zfs'
-	$(BIN)/pytest -q conformance/runtime --in-vm --runtime=crun
-	$(BIN)/pytest -q conformance/runtime/test_lifecycle.py --in-vm --runtime=minirunc
-	$(BIN)/pytest -q conformance/power
+	$(call run,guest) vm -k 'not zfs'
+	$(call run,guest-runtime-crun) conformance/runtime --in-vm --runtime=crun
+	$(call run,guest-runtime-minirunc) conformance/runtime/test_lifecycle.py --in-vm --runtime=minirunc
+	$(call run,power) conformance/power
 
 # The power cut a hundred times, about an hour without KVM; an eternity of other moments with SEED=2, 3, ...
 power: install
@@ -110,7 +114,11 @@ bench: install
 docs: install
 	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html
 
-test: check docs conformance guest
+# Whatever fails, the summary is the last thing to be read.
+test:
+	rm -rf $(RUNS)
+	status=0; $(MAKE) check docs conformance guest || status=$$?; \
+	$(BIN)/python -m conformance.summary $(RUNS) && exit $$status
 
 clean:
 	rm -rf .venv docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
