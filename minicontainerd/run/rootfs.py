@@ -25,7 +25,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ..linux import cgroup, paths
-from ..linux.mount import MNT, MS, mount, mount_setattr, pivot_root, umount
+from ..linux.mount import MNT, MS, mount, mount_setattr, move_mount, pivot_root, umount
 from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
 from ..linux.mountinfo import mount_of
 from ..linux.tell import step
@@ -70,14 +70,21 @@ def bind(rootfs: str) -> int:
     return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def populate(root: int, config: Spec, bundle: str) -> None:
-    """Make every mount of the config, in its order; the error names the one that failed."""
-    for each in config.get("mounts", []):
+def populate(root: int, config: Spec, bundle: str, trees: dict[int, int]) -> None:
+    """Make every mount of the config, in its order; the error names the one that failed.
+
+    *trees* are the sources that the parent took in hand, by the number of their mount.
+    """
+    for number, each in enumerate(config.get("mounts") or []):
         options = parse_mount_options(each.get("options") or [])
         where = each["destination"]
         try:
             with step(f"mount {each.get('type') or 'bind'} at {where}", spec="runtime-spec config.md#mounts"):
-                _mount_one(root, each, options, bundle, config)
+                if number in trees:
+                    source = os.path.join(bundle, each.get("source", ""))
+                    _attach(root, where, options, source, trees[number])
+                else:
+                    _mount_one(root, each, options, bundle, config)
         except OSError as error:
             source = each.get("source") or each.get("type") or "none"
             told = f'error mounting "{source}" to rootfs at "{where}": {sentence(error)}'
@@ -104,6 +111,17 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
     flags = options.flags & (MS.BIND | MS.REC) if options.is_bind else options.flags
     mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
     os.close(target)
+    _adjust(root, where, options)
+
+
+def _attach(root: int, where: str, options: MountOptions, source: str, tree: int) -> None:
+    """Put the detached mount *tree* in its place; the way to its *source* may be closed to us."""
+    is_folder = stat.S_ISDIR(os.fstat(tree).st_mode)
+    target = paths.make_folders(root, where) if is_folder else paths.make_file(root, where)
+    _check_proc(root, target, where, "bind", source)
+    move_mount(tree, target)
+    os.close(target)
+    os.close(tree)
     _adjust(root, where, options)
 
 
