@@ -25,7 +25,7 @@ def with_namespace(container: Container, kind: str, path: str = "") -> Container
     return container
 
 
-@pytest.mark.clause("linux.namespaces.new", "linux.time-offsets")
+@pytest.mark.clause("linux.namespaces.new", "linux.namespaces.time", "linux.time-offsets.set")
 def test_the_clocks_of_a_time_namespace_have_offsets(container: Container) -> None:
     offsets = {"monotonic": {"secs": 172800, "nanosecs": 500}, "boottime": {"secs": 604800}}
     with_namespace(container, "time").linux["timeOffsets"] = offsets
@@ -56,7 +56,7 @@ def test_offsets_without_a_time_namespace_are_refused(container: Container) -> N
         container.create()
 
 
-@pytest.mark.clause("linux.namespaces.new", "linux.cgroups.path")
+@pytest.mark.clause("linux.namespaces.cgroup")
 def test_the_root_of_a_cgroup_namespace_is_the_containers_own_group(container: Container) -> None:
     said = with_namespace(container, "cgroup").args("cat", "/proc/self/cgroup").run()
     assert {line.partition(":")[2].partition(":")[2] for line in said.splitlines()} == {"/"}
@@ -109,27 +109,27 @@ def test_a_namespace_that_a_mount_keeps_is_joined(container: Container, network:
     assert os.stat(f"/proc/{container.pid}/ns/net").st_ino == os.stat(network).st_ino
 
 
-@pytest.mark.clause("linux.namespaces.wrong-kind")
+@pytest.mark.clause("linux.namespaces.path-wrong-kind")
 @pytest.mark.parametrize("kind", ["ipc", "pid", "uts"])
 def test_a_path_to_a_namespace_of_another_kind_is_refused(container: Container, network: Path, kind: str) -> None:
     with pytest.raises(Failure):
         with_namespace(container, kind, str(network)).create()
 
 
-@pytest.mark.clause("linux.namespaces.wrong-kind")
+@pytest.mark.clause("linux.namespaces.path-wrong-kind")
 def test_a_path_to_no_namespace_is_refused(container: Container, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Failure):
         with_namespace(container, "ipc", str(tmp_path / "file")).create()
 
 
-@pytest.mark.clause("linux.namespaces.wrong-kind")
+@pytest.mark.clause("linux.namespaces.path-wrong-kind")
 def test_a_path_to_nothing_is_refused(container: Container, tmp_path: Path) -> None:
     with pytest.raises(Failure, match="missing"):
         with_namespace(container, "ipc", str(tmp_path / "missing")).create()
 
 
-@pytest.mark.clause("linux.namespaces.unknown")
+@pytest.mark.clause("config.values.invalid-errors")
 def test_a_namespace_that_nobody_knows_is_refused(container: Container) -> None:
     with pytest.raises(Failure):
         with_namespace(container, "colour").create()

@@ -62,7 +62,7 @@ def test_the_programs_user_is_counted_inside(container: Container) -> None:
     assert set(found["Groups"]) - {"100007"} == {"300006", "100008"}
 
 
-@pytest.mark.clause("linux.namespaces.user")
+@pytest.mark.clause("linux.namespaces.remap", "linux.mappings.owners-kept")
 def test_files_of_the_mapped_root_are_roots_inside(container: Container) -> None:
     in_user_namespace(container)
     (container.rootfs / "theirs").touch()  # the host's root is nobody inside
@@ -126,7 +126,7 @@ def test_a_namespace_of_the_hosts_can_be_joined_with_a_new_user_namespace(
     assert os.stat(f"/proc/{container.pid}/ns/net").st_ino == os.stat(host_network).st_ino
 
 
-@pytest.mark.clause("linux.namespaces.user", "config.mounts.types")
+@pytest.mark.clause("linux.namespaces.user", "config.mounts.type")
 def test_the_kernels_filesystems_can_be_mounted(container: Container) -> None:
     in_user_namespace(container).config["mounts"] += [
         mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
@@ -145,7 +145,7 @@ def test_the_kernels_filesystems_can_be_mounted(container: Container) -> None:
     }
 
 
-@pytest.mark.clause("linux.namespaces.user", "config.mounts.types")
+@pytest.mark.clause("linux.namespaces.user", "config.mounts.type")
 def test_terminals_belong_to_the_group_as_it_is_called_inside(container: Container) -> None:
     in_user_namespace(container)
     container.config["mounts"][-1]["options"].append("gid=5")

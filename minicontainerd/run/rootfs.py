@@ -29,6 +29,7 @@ from ..linux.mount import MNT, MS, mount, mount_setattr, move_mount, pivot_root,
 from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
 from ..linux.mountinfo import mount_of
 from ..linux.tell import step
+from . import copyup
 from .words import sentence
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ _KERNEL_VIEWS = frozenset({"proc", "sysfs"})
 
 def detach(propagation: str) -> None:
     """Make the mounts of this new namespace deaf or dumb towards the host: *propagation* of the config, else rslave."""
+    if propagation in ("unbindable", "runbindable"):
+        propagation = "rslave"  # now is when it has to be bound; finish() makes it so
     mount("", "/", "", PROPAGATION[propagation or "rslave"] | MS.REC)
 
 
@@ -109,9 +112,26 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
         mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
         options = options._replace(data=f"{options.data},{mode}" if options.data else mode)
     flags = options.flags & (MS.BIND | MS.REC) if options.is_bind else options.flags
-    mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
+    if "tmpcopyup" in options.words:
+        _mount_copy(root, target, where, source, options)
+    else:
+        mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
     os.close(target)
     _adjust(root, where, options)
+
+
+def _mount_copy(root: int, target: int, where: str, source: str, options: MountOptions) -> None:
+    """A tmpfs with what lies under it; read-only, if it is to be, only then."""
+    below = os.open(paths.through(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount(source, paths.through(target), "tmpfs", options.flags & ~MS.RDONLY, options.data)
+    above = paths.open_in_root(root, where, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        copyup.copy(below, above)
+        if options.flags & MS.RDONLY:
+            mount("", paths.through(above), "", MS.REMOUNT | MS.BIND | options.flags)
+    finally:
+        os.close(below)
+        os.close(above)
 
 
 def _attach(root: int, where: str, options: MountOptions, source: str, tree: int) -> None:

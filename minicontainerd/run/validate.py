@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
 from ..linux import apparmor
+from ..linux.mount_options import PROPAGATION
 from ..linux.namespaces import FLAGS
 
 if TYPE_CHECKING:
@@ -74,10 +75,14 @@ def check(config: Spec) -> None:
         _sysctl(name, namespaces)
     for each in config.get("mounts") or []:
         options = set(each.get("options") or [])
-        if "tmpcopyup" in options:
-            raise Unimplemented("the mount option tmpcopyup is not supported")
+        if "tmpcopyup" in options and each.get("type") != "tmpfs":
+            raise InvalidArgument(f'mount "{each["destination"]}": only a tmpfs can have the option tmpcopyup')
     if (linux.get("seccomp") or {}).get("listenerPath"):
         raise Unimplemented("seccomp notification (listenerPath) is not supported")
+    if (propagation := linux.get("rootfsPropagation")) and propagation not in PROPAGATION:
+        raise InvalidArgument(f"rootfsPropagation={propagation} is not supported")
+    if linux.get("mountLabel"):
+        raise Unimplemented("mountLabel is specified in config, but SELinux is disabled or not supported")
     if linux.get("personality"):
         raise Unimplemented("linux.personality is not supported")
 
