@@ -20,7 +20,8 @@ import enum
 import os
 
 from .libc import NUMBERS, libc, os_error, syscall
-from .tell import act, descriptor
+from .tell import act
+from .tell import descriptor as open_on
 
 _mount = libc.mount
 _mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -28,7 +29,7 @@ _umount2 = libc.umount2
 _umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
-_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_SYMLINKS = 0x4, 0x10
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 _AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 0x1
@@ -149,16 +150,16 @@ def open_tree(path: str, *, clone: bool = False, recursive: bool = False, direct
     return tree
 
 
-@act("move_mount(2)", tree=descriptor)
-def move_mount(tree: int, target: str) -> None:
-    """Attach the detached mount *tree* (of :func:`open_tree`) at *target*, or where that leads if it is a link.
+@act("move_mount(2)", tree=open_on, target=open_on)
+def move_mount(tree: int, target: int) -> None:
+    """Attach the detached mount *tree* (of :func:`open_tree`) on the open file or folder *target*.
 
     Raises:
-        OSError: EINVAL, *target* lies in a mount whose propagation does not allow it, or *tree* is attached.
+        OSError: EINVAL, *target* lies in a mount whose propagation does not allow it, or *tree* is attached;
+            ENOTDIR, a file over a folder, or the other way round.
     """
-    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_SYMLINKS
-    if syscall(_MOVE_MOUNT, tree, b"", -100, os.fsencode(target), flags) == -1:
-        raise os_error("move_mount(2)", target)
+    if syscall(_MOVE_MOUNT, tree, b"", target, b"", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH) == -1:
+        raise os_error("move_mount(2)")
 
 
 class _MountAttr(ctypes.Structure):

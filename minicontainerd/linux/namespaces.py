@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import enum
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 
@@ -53,6 +55,8 @@ FLAGS = {
 
 FILES = {name: {"network": "net", "mount": "mnt"}.get(name, name) for name in FLAGS}
 """The name of each one's file in /proc/PID/ns."""
+
+_NS_GET_NSTYPE = 0xB703  # _IO(0xb7, 3), linux/nsfs.h
 
 ANY = CLONE(0)
 """No flag: for setns, whichever kind the file is; for a fork, none."""
@@ -115,6 +119,17 @@ def inside(descriptor: int) -> Iterator[None]:
             setns(home, CLONE.NEWNET)
     finally:
         os.close(home)
+
+
+def kind_of(descriptor: int) -> str:
+    """The word for the kind of namespace that the file *descriptor* is, ``""`` if it is none: ioctl_ns(2)."""
+    try:
+        flag = fcntl.ioctl(descriptor, _NS_GET_NSTYPE)
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EBADF, errno.EINVAL):
+            return ""
+        raise
+    return names_of(CLONE(flag))
 
 
 def identity(path: str) -> tuple[int, int]:

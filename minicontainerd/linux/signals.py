@@ -42,6 +42,12 @@ def send(pidfd: int, number: int) -> None:
     signal.pidfd_send_signal(pidfd, number)
 
 
+def wait() -> None:
+    """Do nothing until a signal comes that ends this process."""
+    while True:
+        signal.pause()
+
+
 @act("kill(2)")
 def kill(pid: int, number: int) -> None:
     """Send a signal by number: only to our own child that is not reaped yet, or the number may be another's by now.

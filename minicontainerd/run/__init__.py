@@ -12,7 +12,10 @@ commands    each of them, as one call of what follows; requests: flags that beco
 create      the parent's half: record, cgroup, fork, hooks, until the child waits at the FIFO
 birth       the fork between them, straight into place
 child       the child's half: namespaces, root, terminal, rights, execve. The heart of the room
+mappings    who is who in a user namespace, and who may say so
+sources     what is bound into a container, in hand before it is out of reach; with other owners
 rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, what is hidden
+copyup      a tmpfs that begins as a copy of what it covers
 devices     the few nodes and links of /dev
 privileges  capabilities, user, groups
 program     which file is executed, with which environment and limits
@@ -36,7 +39,6 @@ shim/       the daemon's side: a package with a first page of its own
 What a hostile image or container may try, and which line of this room stands against it, is in
 conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works when its guard is taken out.
 
-Left out: checkpoints (CRIU), systemd's cgroups, SELinux, id-mapped mounts, tmpcopyup. Each is refused by name where
-it is asked for.
+Left out: checkpoints (CRIU), systemd's cgroups, SELinux. Each is refused by name where it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """

@@ -20,15 +20,14 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import Unknown
-from ..linux import namespaces, process
+from ..linux import namespaces, process, signals
 from ..linux.fork import fork_into
-from ..linux.kernel_file import write_setting
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import channel, child
+from . import channel, child, mappings
 
 if TYPE_CHECKING:
-    from ..oci.runtime import IDMapping, Linux
+    from ..oci.runtime import Linux
 
 _NEEDS_A_STAGE = CLONE.NEWUSER | CLONE.NEWTIME
 
@@ -63,12 +62,15 @@ def pid_of_init(talk: channel.Channel, forked: int, linux: Linux) -> int:
         return forked
     try:
         if word == "map":
-            _write_mappings(forked, linux)
+            mappings.write(forked, linux.get("uidMappings") or [], linux.get("gidMappings") or [])
             talk.say("go")
             word, text = understood(talk.hear())
         if word != "pid":
             raise Unknown(f"unable to start container process: the stage said {word!r}")
         return int(text)
+    except BaseException:
+        signals.kill(forked, 9)  # it may still wait for our answer
+        raise
     finally:
         reap(forked)
 
@@ -132,12 +134,3 @@ def _fork_into_pid_namespace(descriptor: int, folder: str, born_in: CLONE) -> in
             namespaces.setns(own, CLONE.NEWPID)
         os.close(own)
     return pid
-
-
-def _write_mappings(pid: int, linux: Linux) -> None:
-    def text(mappings: list[IDMapping]) -> str:
-        return "".join(f"{each['containerID']} {each['hostID']} {each['size']}\n" for each in mappings)
-
-    with step("user and group mappings", spec="runtime-spec config-linux.md#user-namespace-mappings"):
-        write_setting(f"/proc/{pid}/uid_map", text(linux.get("uidMappings") or []))
-        write_setting(f"/proc/{pid}/gid_map", text(linux.get("gidMappings") or []))

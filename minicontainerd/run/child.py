@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..errors import ContainerdError
 from ..linux import apparmor, cgroup, namespaces, process, seccomp, terminal
-from ..linux.kernel_file import write_proc
+from ..linux.kernel_file import write_proc, write_setting
 from ..linux.loopback import bring_up
+from ..linux.namespaces import CLONE
 from ..linux.tell import open_files, speak_as, step
-from . import attributes, devices, hooks, privileges, program, rootfs
+from . import attributes, devices, hooks, privileges, program, rootfs, sources
 from .words import reason, sentence, told_as
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Plan(NamedTuple):
 
     container: Container
     process: Process
-    join: tuple[tuple[int, namespaces.CLONE], ...]  # descriptors of namespaces (or a pidfd) to enter, and their flags
-    create: namespaces.CLONE  # flags of the namespaces to make
+    join: tuple[tuple[int, CLONE], ...]  # descriptors of namespaces (or a pidfd) to enter, and their flags
+    create: CLONE  # flags of the namespaces to make
     filter: seccomp.Program | None
     streams: tuple[int, int, int] = (0, 1, 2)
     console_socket: int = -1
@@ -58,8 +59,14 @@ class Plan(NamedTuple):
     no_pivot: bool = False
     new_keyring: bool = True
     cgroup_folders: tuple[str, ...] = ()  # the first that takes us; none if we are there
-    born_in: namespaces.CLONE = namespaces.CLONE(0)  # those of ``create`` in which we are already
+    born_in: CLONE = CLONE(0)  # those of ``create`` in which we are already
     is_inside: bool = False  # in the container's pid namespace from birth
+    trees: sources.Trees = ()  # sources of bind mounts that only the parent can reach
+
+    @property
+    def has_own_mounts(self) -> bool:
+        """Whether a root is built: by init alone, and in a mount namespace other than the host's."""
+        return self.fifo >= 0 and "mount" in self.container.namespace_names()
 
 
 def run(plan: Plan, channel: Channel, *, joining: bool) -> NoReturn:
@@ -90,23 +97,67 @@ def enter(plan: Plan, channel: Channel) -> None:
     if (score := plan.process.get("oomScoreAdj")) is not None:
         process.set_oom_score(score)
     with step("into new namespaces, or into those that are there", spec="runtime-spec config-linux.md#namespaces"):
-        for descriptor, flags in plan.join:
-            namespaces.setns(descriptor, flags)
-        if plan.create & namespaces.CLONE.NEWUSER:
-            namespaces.unshare(namespaces.CLONE.NEWUSER)
-            _ask(channel, "map")
-            process.set_gid(0)
-            process.set_uid(0)
-        if others := plan.create & ~plan.born_in & ~namespaces.CLONE.NEWUSER:
+        _join(plan.join)
+        if plan.create & CLONE.NEWUSER:
+            _new_user_namespace(plan, channel)
+        elif plan.create & CLONE.NEWTIME:
+            _new_clocks(plan)
+        if others := plan.create & ~plan.born_in & ~(CLONE.NEWUSER | CLONE.NEWTIME):
             namespaces.unshare(others)
     if plan.is_inside:
         channel.say("inside")
 
 
+def _join(wanted: tuple[tuple[int, CLONE], ...]) -> None:
+    """Enter namespaces that are there. Some may be the host's, so first with the rights we have; then with those that
+    the user namespace among them gives, the rest. A descriptor that stayed open would keep its namespace busy."""
+    later = []
+    for descriptor, flags in wanted:
+        try:
+            if flags == CLONE.NEWUSER:
+                raise PermissionError
+            namespaces.setns(descriptor, flags)
+        except PermissionError:
+            later.append((descriptor, flags))
+    for descriptor, flags in later:
+        namespaces.setns(descriptor, flags)
+    for descriptor, _ in wanted:
+        os.close(descriptor)
+    if any(flags & CLONE.NEWUSER for _, flags in wanted):
+        _become_its_root()
+
+
+def _new_user_namespace(plan: Plan, channel: Channel) -> None:
+    """Nobody is in there who could look into us, so for the moment we are open to whoever writes the mappings."""
+    namespaces.unshare(CLONE.NEWUSER)
+    process.set_dumpable(True)
+    _ask(channel, "map")
+    if plan.create & CLONE.NEWTIME:
+        _new_clocks(plan)
+    process.set_dumpable(False)
+    _become_its_root()
+
+
+def _become_its_root() -> None:
+    """Root of the user namespace; from outside we came with numbers that mean nobody there."""
+    process.set_gid(0)
+    process.set_uid(0)
+
+
+def _new_clocks(plan: Plan) -> None:
+    """A time namespace for the child to be forked; its offsets can be set as long as nobody is in it."""
+    namespaces.unshare(CLONE.NEWTIME)
+    offsets = plan.container.config.get("linux", {}).get("timeOffsets") or {}
+    lines = [f"{clock} {each.get('secs', 0)} {each.get('nanosecs', 0)}\n" for clock, each in offsets.items()]
+    if lines:
+        write_setting("/proc/self/timens_offsets", "".join(lines))
+
+
 def _close_what_is_not_ours(plan: Plan, channel: Channel) -> None:
     """What the parent has open: held here too, its sockets would stay connected when it is gone."""
     ours = {plan.fifo, plan.answer, plan.console_socket, channel.incoming, channel.outgoing, *open_files()}
-    ours |= {descriptor for descriptor, _ in plan.join} | set(range(3 + plan.preserved))
+    ours |= {descriptor for descriptor, _ in plan.join} | {tree for _, tree in plan.trees}
+    ours |= set(range(3 + plan.preserved))
     process.close_all_but({descriptor for descriptor in ours if descriptor >= 0})
 
 
@@ -156,10 +207,10 @@ def _build_world(plan: Plan, channel: Channel) -> None:
         process.new_session()
         if plan.new_keyring:
             _new_keyring(container.id)
-    if plan.create & namespaces.CLONE.NEWNET:
+    if plan.create & CLONE.NEWNET:
         with step("a new network namespace has only lo, and that is down", spec="network_namespaces(7)"):
             bring_up()
-    if plan.create & namespaces.CLONE.NEWNS:
+    if plan.has_own_mounts:
         _change_root(plan, channel)
     else:
         _ask(channel, "mounted")
@@ -167,7 +218,7 @@ def _build_world(plan: Plan, channel: Channel) -> None:
     _terminal(plan)
     with step("host name, and settings that a namespace has of its own", spec="runtime-spec config.md#hostname"):
         _names_and_sysctls(config)
-    if plan.create & namespaces.CLONE.NEWNS:
+    if plan.has_own_mounts:
         rootfs.reopen_null()
         rootfs.finish(config)
 
@@ -177,7 +228,7 @@ def _change_root(plan: Plan, channel: Channel) -> None:
     with step("a private view of the mounts", spec="runtime-spec config-linux.md#rootfs-mount-propagation"):
         rootfs.detach(config.get("linux", {}).get("rootfsPropagation", ""))
         root = rootfs.bind(container.rootfs)
-    rootfs.populate(root, config, container.bundle)
+    rootfs.populate(root, config, container.bundle, dict(plan.trees))
     if devices.has_own_dev(config):
         devices.make(root, config)
     _ask(channel, "mounted")
@@ -244,7 +295,7 @@ def _terminal(plan: Plan) -> None:
             terminal.resize(master, size["height"], size["width"])
         terminal.send_descriptor(plan.console_socket, master, name)
         os.close(master)
-        if plan.create & namespaces.CLONE.NEWNS:
+        if plan.has_own_mounts:
             devices.bind_console(slave)
         _use_streams((slave, slave, slave))
         os.close(slave)

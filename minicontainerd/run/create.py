@@ -27,7 +27,7 @@ from ..errors import AlreadyExists, ContainerdError, InvalidArgument, NotFound
 from ..linux import disk, namespaces, process, seccomp, signals, terminal
 from ..linux.namespaces import CLONE
 from ..linux.tell import step
-from . import attributes, birth, cgroups, child, hooks, listener, program, state
+from . import attributes, birth, cgroups, child, hooks, listener, program, sources, state
 from .explain import explained
 from .state import Container
 from .validate import load_config
@@ -160,6 +160,7 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
         no_pivot=options.no_pivot,
         new_keyring=options.new_keyring,
         cgroup_folders=(container.cgroup,),
+        trees=sources.open_trees(config, container.bundle, held),
     )
 
 
@@ -180,13 +181,21 @@ def _namespaces(config: Spec, held: contextlib.ExitStack) -> tuple[tuple[tuple[i
         if path == "":
             create |= flag
         elif path:
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise NotFound(f"namespace path: lstat {path}: {reason(error)}") from error
-            held.callback(os.close, descriptor)
-            join.append((descriptor, flag))
+            join.append((_open_namespace(name, path, held), flag))
     return tuple(join), create
+
+
+def _open_namespace(name: str, path: str, held: contextlib.ExitStack) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
+    except OSError as error:
+        raise NotFound(f"namespace path: lstat {path}: {reason(error)}") from error
+    held.callback(os.close, descriptor)
+    if (found := namespaces.kind_of(descriptor)) != name:
+        raise InvalidArgument(
+            f"namespace path: {path} is {f'of kind {found}' if found else 'no namespace'}, not {name}"
+        )
+    return descriptor
 
 
 def compile_filter(config: Spec) -> seccomp.Program | None:

@@ -77,9 +77,9 @@ def features() -> dict[str, Any]:
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": sorted(WORDS - {"idmap", "ridmap", "tmpcopyup"}),
+        "mountOptions": sorted(WORDS),
         "linux": {
-            "namespaces": sorted(set(namespaces.FLAGS) - {"time"}),
+            "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(capabilities.NAMES),
             "cgroup": {"v1": False, "v2": True, "systemd": False, "systemdUser": False},
             "seccomp": {
@@ -94,6 +94,6 @@ def features() -> dict[str, Any]:
             "intelRdt": {"enabled": False},
             "apparmor": {"enabled": apparmor.is_enabled()},
             "selinux": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
     }

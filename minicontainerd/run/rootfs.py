@@ -29,6 +29,7 @@ from ..linux.mount import MNT, MS, mount, mount_setattr, move_mount, open_tree, 
 from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
 from ..linux.mountinfo import mount_of
 from ..linux.tell import step
+from . import copyup
 from .words import sentence
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ _KERNEL_VIEWS = frozenset({"proc", "sysfs"})
 
 def detach(propagation: str) -> None:
     """Make the mounts of this new namespace deaf or dumb towards the host: *propagation* of the config, else rslave."""
+    if propagation in ("unbindable", "runbindable"):
+        propagation = "rslave"  # now is when it has to be bound; finish() makes it so
     mount("", "/", "", PROPAGATION[propagation or "rslave"] | MS.REC)
 
 
@@ -70,14 +73,21 @@ def bind(rootfs: str) -> int:
     return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def populate(root: int, config: Spec, bundle: str) -> None:
-    """Make every mount of the config, in its order; the error names the one that failed."""
-    for each in config.get("mounts", []):
+def populate(root: int, config: Spec, bundle: str, trees: dict[int, int]) -> None:
+    """Make every mount of the config, in its order; the error names the one that failed.
+
+    *trees* are the sources that the parent took in hand, by the number of their mount.
+    """
+    for number, each in enumerate(config.get("mounts") or []):
         options = parse_mount_options(each.get("options") or [])
         where = each["destination"]
         try:
             with step(f"mount {each.get('type') or 'bind'} at {where}", spec="runtime-spec config.md#mounts"):
-                _mount_one(root, each, options, bundle, config)
+                if number in trees:
+                    source = os.path.join(bundle, each.get("source", ""))
+                    _attach(root, where, options, source, trees[number])
+                else:
+                    _mount_one(root, each, options, bundle, config)
         except OSError as error:
             source = each.get("source") or each.get("type") or "none"
             told = f'error mounting "{source}" to rootfs at "{where}": {sentence(error)}'
@@ -102,8 +112,36 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
         mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
         options = options._replace(data=f"{options.data},{mode}" if options.data else mode)
     flags = options.flags & (MS.BIND | MS.REC) if options.is_bind else options.flags
-    mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
+    if "tmpcopyup" in options.words:
+        _mount_copy(root, target, where, source, options)
+    else:
+        mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
     os.close(target)
+    _adjust(root, where, options)
+
+
+def _mount_copy(root: int, target: int, where: str, source: str, options: MountOptions) -> None:
+    """A tmpfs with what lies under it; read-only, if it is to be, only then."""
+    below = os.open(paths.through(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount(source, paths.through(target), "tmpfs", options.flags & ~MS.RDONLY, options.data)
+    above = paths.open_in_root(root, where, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        copyup.copy(below, above)
+        if options.flags & MS.RDONLY:
+            mount("", paths.through(above), "", MS.REMOUNT | MS.BIND | options.flags)
+    finally:
+        os.close(below)
+        os.close(above)
+
+
+def _attach(root: int, where: str, options: MountOptions, source: str, tree: int) -> None:
+    """Put the detached mount *tree* in its place; the way to its *source* may be closed to us."""
+    is_folder = stat.S_ISDIR(os.fstat(tree).st_mode)
+    target = paths.make_folders(root, where) if is_folder else paths.make_file(root, where)
+    _check_proc(root, target, where, "bind", source)
+    move_mount(tree, target)
+    os.close(target)
+    os.close(tree)
     _adjust(root, where, options)
 
 
@@ -240,7 +278,9 @@ def _mask(path: str) -> None:
     elif os.path.exists(path):
         null = open_tree("/dev/null", clone=True)  # in hand before it is looked at: it cannot be changed in between
         _expect_null(null)
-        move_mount(null, path)
+        target = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        move_mount(null, target)
+        os.close(target)
         os.close(null)
 
 

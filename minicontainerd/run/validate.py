@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
 from ..linux import apparmor
+from ..linux.mount_options import PROPAGATION
 from ..linux.namespaces import FLAGS
 from . import attributes
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Process, Spec
+    from ..oci.runtime import Mount, Process, Spec
 
 _NETWORK_SYSCTLS = "net."
 _IPC_SYSCTLS = frozenset(
@@ -72,21 +73,56 @@ def check(config: Spec) -> None:
     hides = (linux.get("maskedPaths"), linux.get("readonlyPaths"))
     if any(hides) and "mount" not in namespaces:
         raise InvalidArgument("unable to restrict sys entries without a private MNT namespace")
-    if linux.get("uidMappings") and "user" not in namespaces:
-        raise InvalidArgument("user namespace mappings specified, but user namespace isn't enabled in the config")
+    check_identities(config, namespaces)
     for name in linux.get("sysctl") or {}:
         _sysctl(name, namespaces)
     for each in config.get("mounts") or []:
         options = set(each.get("options") or [])
-        if {"idmap", "ridmap"} & options or each.get("uidMappings"):
-            raise Unimplemented("id-mapped mounts are not supported")
-        if "tmpcopyup" in options:
-            raise Unimplemented("the mount option tmpcopyup is not supported")
+        if "tmpcopyup" in options and each.get("type") != "tmpfs":
+            raise InvalidArgument(f'mount "{each["destination"]}": only a tmpfs can have the option tmpcopyup')
+    if (propagation := linux.get("rootfsPropagation")) and propagation not in PROPAGATION:
+        raise InvalidArgument(f"rootfsPropagation={propagation} is not supported")
+    if linux.get("mountLabel"):
+        raise Unimplemented("mountLabel is specified in config, but SELinux is disabled or not supported")
     attributes.check_container(linux)
     if linux.get("intelRdt"):
         raise Unimplemented("intelRdt is specified in config, but " + _why_no_resource_control())
-    if "time" in namespaces:
-        raise Unimplemented("time namespaces are not supported")
+
+
+def check_identities(config: Spec, namespaces: dict[str, str]) -> None:
+    """Mappings and clock offsets go with the namespace that has them, and nowhere else.
+
+    Raises:
+        InvalidArgument: in runc's words.
+    """
+    linux = config.get("linux", {})
+    mapped = bool(linux.get("uidMappings")), bool(linux.get("gidMappings"))
+    if any(mapped) and "user" not in namespaces:
+        raise InvalidArgument("user namespace mappings specified, but user namespace isn't enabled in the config")
+    if namespaces.get("user") == "" and not all(mapped):
+        raise InvalidArgument("user namespaces enabled, but no uid or gid mappings found")
+    if linux.get("timeOffsets") and namespaces.get("time") != "":
+        raise InvalidArgument("time namespace offsets specified, but no new time namespace is in the config")
+    for clock in linux.get("timeOffsets") or {}:
+        if clock not in ("monotonic", "boottime"):
+            raise InvalidArgument(f'time namespace offset of "{clock}": only monotonic and boottime have one')
+    for each in config.get("mounts") or []:
+        _id_mapped(each, "user" in namespaces)
+
+
+def _id_mapped(each: Mount, in_user_namespace: bool) -> None:
+    where, options = each["destination"], set(each.get("options") or [])
+    mapped = bool(each.get("uidMappings")), bool(each.get("gidMappings"))
+    if not any(mapped) and not options & {"idmap", "ridmap"}:
+        return
+    if not options & {"bind", "rbind"} and each.get("type") != "bind":
+        raise Unimplemented(f'mount "{where}": id-mapped mounts are only supported for bind mounts')
+    if any(mapped) != all(mapped):
+        raise InvalidArgument(f'mount "{where}": id-mapped mounts need both uidMappings and gidMappings')
+    if not any(mapped) and not in_user_namespace:
+        raise InvalidArgument(
+            f'mount "{where}": idmap without mappings takes those of a user namespace, and there is none'
+        )
 
 
 def check_process(process: Process | None) -> None:
