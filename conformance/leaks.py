@@ -79,10 +79,13 @@ def _mounts(folder: Path | None) -> set[str]:
 
 
 def _cgroups() -> set[str]:
-    found = set()
-    for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        found |= {f"cgroup {folder}/{name}" for name in names if TOKEN in name}
-    return found
+    return {f"cgroup {path}" for path in cgroups_named(TOKEN)}
+
+
+def cgroups_named(word: str) -> list[Path]:
+    """The cgroups whose own name has *word* in it, each after those below it."""
+    walk = os.walk("/sys/fs/cgroup", topdown=False)
+    return [Path(folder, name) for folder, names, _ in walk for name in names if word in name]
 
 
 def _processes() -> set[str]:
