@@ -257,7 +257,7 @@ def test_the_session_keyring_is_new_unless_told_otherwise(container: Container, 
     assert (container.id in container.written()) == (not flags)
 
 
-@pytest.mark.clause("config.process.selinux")
+@pytest.mark.clause("runtime.create.cannot-apply-errors")
 @pytest.mark.skipif(Path("/sys/fs/selinux/enforce").exists(), reason="this host has SELinux")
 def test_a_label_is_refused_where_nobody_labels(container: Container) -> None:
     container.process["selinuxLabel"] = "system_u:system_r:container_t:s0"

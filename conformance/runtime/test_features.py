@@ -10,6 +10,7 @@ import pytest
 
 from minicontainerd.linux.capabilities import NAMES, bounding
 
+from .conftest import Make
 from .harness import Container, Failure, Runtime
 
 
@@ -141,3 +142,15 @@ def test_what_it_says_does_not_depend_on_the_host(runtime: Runtime, features: di
     command = f"umount -l /sys; exec {runtime.program} features"
     again = subprocess.run(["unshare", "--mount", "sh", "-c", command], capture_output=True, check=True)
     assert json.loads(again.stdout) == features
+
+
+@pytest.mark.clause("features.linux-memory-policy.flags", "features.linux-memory-policy.modes")
+def test_every_flag_of_a_memory_policy_that_is_listed_is_known(make: Make, features: dict[str, Any]) -> None:
+    listed = features["linux"].get("memoryPolicy")
+    if not listed:
+        pytest.skip("this runtime claims no memory policies")
+    assert "MPOL_BIND" in listed["modes"]
+    for flag in listed["flags"]:
+        container = make()
+        container.linux["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]}
+        assert container.shell("echo ran").run() == "ran\n"

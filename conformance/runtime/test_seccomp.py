@@ -256,6 +256,7 @@ def agent(container: Container) -> Iterator[Agent]:
     "linux.seccomp.listener-metadata",
     "linux.seccomp.state.payload",
     "linux.seccomp.state.rights",
+    "linux.seccomp.state.rights-first",
     "linux.seccomp.state.version",
     "linux.seccomp.state.pid",
     "linux.seccomp.state.state",
