@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -28,6 +29,7 @@ from minicontainerd.linux import capabilities
 from minicontainerd.oci import platform as platforms
 from minicontainerd.oci import spec as specs
 from minicontainerd.oci.image import ExecConfig
+from minicontainerd.oci.seccomp import default_profile
 from minicontainerd.snapshot.diff import temporarily
 
 
@@ -58,6 +60,7 @@ class Flags:
     memory_limit: int
     cap_add: tuple[str, ...]
     cap_drop: tuple[str, ...]
+    seccomp: bool
     seccomp_profile: str
     rootfs: bool
     no_pivot: bool
@@ -101,6 +104,7 @@ _OPTIONS = (
     click.option("--memory-limit", type=int, default=0, help="At most so many bytes of memory."),
     _many("--cap-add", "Add a capability, written CAP_…"),
     _many("--cap-drop", "Drop a capability, written CAP_…"),
+    click.option("--seccomp", is_flag=True, help="Filter system calls by the default profile."),
     click.option("--seccomp-profile", default="", help="A file with a seccomp profile, as in the spec."),
     click.option("--rootfs", is_flag=True, help="The first argument is a folder and no image."),
     click.option("--no-pivot", is_flag=True, help="Do not use pivot_root."),
@@ -232,6 +236,9 @@ def _apply(flags: Flags, spec: specs.Spec, rootfs: str) -> None:
     if flags.annotation:
         spec.setdefault("annotations", {}).update(parse_labels(flags.annotation))
     specs.change_capabilities(spec, flags.cap_add, flags.cap_drop)
+    if flags.seccomp:
+        granted = process.get("capabilities", {}).get("bounding") or []
+        linux["seccomp"] = default_profile(granted, os.uname().machine)
     if flags.seccomp_profile:
         linux["seccomp"] = json.loads(Path(flags.seccomp_profile).read_text())
     _limit(flags, spec)

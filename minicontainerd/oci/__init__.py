@@ -10,6 +10,7 @@ platform  which machine an image is for, and which of several suits this one
 image     index, manifest, config: a tree of JSON that points at layers by digest
 runtime   config.json and state, as types
 spec      the config.json that a client writes: safe defaults, then image and flags
+seccomp   the default filter: which system calls a container may make
 user      ``--user``, resolved in the image's own files
 mount     a mount as data: what a snapshotter returns and a shim carries out
 ========= ===============================================================================================
