@@ -30,7 +30,7 @@ from ..linux import cgroup, disk, process
 if TYPE_CHECKING:
     from ..oci.runtime import Spec
 
-VERSION = "1.2.0"
+VERSION = "1.3.0"
 """The runtime-spec that this runtime follows; our own config.json and ``features`` claim it."""
 
 DEFAULT_ROOT = "/run/minirunc"

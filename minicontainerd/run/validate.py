@@ -83,6 +83,8 @@ def check(config: Spec) -> None:
         if "tmpcopyup" in options:
             raise Unimplemented("the mount option tmpcopyup is not supported")
     attributes.check_container(linux)
+    if linux.get("netDevices"):
+        raise Unimplemented("linux.netDevices is not supported")
     if linux.get("intelRdt"):
         raise Unimplemented("intelRdt is specified in config, but " + _why_no_resource_control())
     if "time" in namespaces:

@@ -65,6 +65,7 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
         ({"mounts": [{"destination": "/x", "options": ["idmap"]}]}, "id-mapped"),
         ({"mounts": [{"destination": "/x", "uidMappings": [{}]}]}, "id-mapped"),
         ({"mounts": [{"destination": "/x", "options": ["tmpcopyup"]}]}, "tmpcopyup"),
+        ({"linux__netDevices": {"eth1": {}}}, "netDevices"),
         ({"linux__intelRdt": {"closID": "x"}}, "resctrl"),
         ({"linux__namespaces": [*without(""), {"type": "time"}]}, "time namespaces"),
         ({"process__selinuxLabel": "x"}, "SELinux"),
