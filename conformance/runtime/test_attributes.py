@@ -179,6 +179,8 @@ def test_a_personality_that_is_not_known_is_refused(container: Container) -> Non
 
 @pytest.mark.clause("config.rlimits.unknown-errors", "runtime.create.cannot-apply-nothing")
 def test_a_limit_that_the_kernel_does_not_know_is_refused(container: Container) -> None:
+    if container.runtime.name == "crun":
+        pytest.skip("crun 1.8 refuses it, but leaves the cgroup, and every later test would find that")
     container.process["rlimits"] = [{"type": "RLIMIT_NOSUCH", "hard": 1, "soft": 1}]
     with pytest.raises(Failure, match="RLIMIT_NOSUCH"):
         container.create()

@@ -154,3 +154,36 @@ def test_every_flag_of_a_memory_policy_that_is_listed_is_known(make: Make, featu
         container = make()
         container.linux["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]}
         assert container.shell("echo ran").run() == "ran\n"
+
+
+@pytest.mark.clause(
+    "features.linux-seccomp.actions", "features.linux-seccomp.operators", "features.linux-seccomp.architectures"
+)
+def test_every_word_of_filters_that_is_listed_is_known(container: Container, features: dict[str, Any]) -> None:
+    words = features["linux"]["seccomp"]
+    actions = [action for action in words["actions"] if action != "SCMP_ACT_NOTIFY"]  # has tests of its own
+    rules: list[dict[str, Any]] = [
+        {"names": ["mkdir"], "action": action, "args": [{"index": 1, "value": 1000 + number, "op": "SCMP_CMP_EQ"}]}
+        for number, action in enumerate(actions)
+        if action != "SCMP_ACT_ALLOW"
+    ]
+    rules += [
+        {"names": ["rmdir"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 2 + n, "value": 1, "op": op}]}
+        for n, op in enumerate(words["operators"][:4])
+    ]
+    rules += [
+        {"names": ["mkdirat"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 2 + n, "value": 1, "op": op}]}
+        for n, op in enumerate(words["operators"][4:])
+    ]
+    container.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+    assert container.args("echo", "ran").run() == "ran\n"
+
+
+@pytest.mark.clause("features.linux-namespaces.recognized", "features.hooks.supported")
+def test_what_is_not_listed_is_refused(container: Container, features: dict[str, Any]) -> None:
+    assert {"pid", "ipc", "uts", "mount", "network", "user", "cgroup"} <= set(features["linux"]["namespaces"])
+    hooks = {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
+    assert set(features["hooks"]) == hooks
+    container.linux["namespaces"].append({"type": "no-such"})
+    with pytest.raises(Failure):
+        container.create()

@@ -242,6 +242,8 @@ class Agent:
 
 @pytest.fixture
 def agent(container: Container) -> Iterator[Agent]:
+    if container.runtime.name == "crun":
+        pytest.skip("with crun 1.8 nothing arrives at the agent in minutes; why, is not known yet")
     agent = Agent(container.bundle / "agent")
     rule = {"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}
     ruled(container, rule, listenerPath=str(container.bundle / "agent"), listenerMetadata="what=ever")

@@ -299,6 +299,7 @@ class Linux(TypedDict, total=False):
     mountLabel: str
     personality: Personality
     memoryPolicy: MemoryPolicy
+    netDevices: dict[str, dict[str, str]]
     intelRdt: IntelRdt
     timeOffsets: dict[str, TimeOffset]
 

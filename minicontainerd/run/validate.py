@@ -85,6 +85,8 @@ def check(config: Spec) -> None:
     if linux.get("mountLabel"):
         raise Unimplemented("mountLabel is specified in config, but SELinux is disabled or not supported")
     attributes.check_container(linux)
+    if linux.get("netDevices"):
+        raise Unimplemented("linux.netDevices is not supported")
     if linux.get("intelRdt"):
         raise Unimplemented("intelRdt is specified in config, but " + _why_no_resource_control())
 

@@ -71,6 +71,7 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
     [
         ({"mounts": [{"destination": "/x", "options": ["idmap"]}]}, "id-mapped"),
         ({"mounts": [{"destination": "/x", "uidMappings": [{}]}]}, "id-mapped"),
+        ({"linux__netDevices": {"eth1": {}}}, "netDevices"),
         ({"linux__intelRdt": {"closID": "x"}}, "resctrl"),
         ({"linux__mountLabel": "x"}, "mountLabel"),
         ({"process__selinuxLabel": "x"}, "SELinux"),
