@@ -87,7 +87,7 @@ def compare(folder: Path, keep: bool, seams: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for seam in seams or comparing.SEAMS:
         for side, title in comparing.SIDES.items():
-            if not (keep and comparing.path(seam, side, folder).exists()):
+            if not (keep and comparing.files(seam, side, folder)):
                 tell(f"vm: {seam}, {title} ...")
                 if comparing.run(seam, side, folder) > 1:
                     raise click.ClickException(f"{seam} did not run on {title}; see above")

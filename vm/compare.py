@@ -67,10 +67,15 @@ def path(seam: str, side: str, folder: Path) -> Path:
     return folder / f"{seam}-{side}.xml"
 
 
-def read(file: Path) -> Results:
-    """The results in a JUnit file, by test."""
+def files(seam: str, side: str, folder: Path) -> list[Path]:
+    """All results of one side: a run that was made in parts, by hand, may have left ``runtime-ours-hooks.xml`` too."""
+    return sorted(folder.glob(f"{seam}-{side}*.xml"))
+
+
+def read(paths: Iterable[Path]) -> Results:
+    """The results in JUnit files, by test."""
     found: Results = {}
-    for case in ElementTree.parse(file).getroot().iter("testcase"):
+    for case in (case for path in paths for case in ElementTree.parse(path).getroot().iter("testcase")):
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
         outcome, reason = "passed", ""
         for child in case:
@@ -133,9 +138,9 @@ def write(seams: Iterable[str], folder: Path) -> Path:
     """The table of all seams whose results are in *folder*; answers its path."""
     parts = ["# Side by side", "", "Each side in a guest of its own, restored from the same saved state."]
     for seam in seams:
-        files = [path(seam, side, folder) for side in SIDES]
-        if all(file.exists() for file in files):
-            parts += ["", table(seam, read(files[0]), read(files[1]))]
+        real, ours = (files(seam, side, folder) for side in SIDES)
+        if real and ours:
+            parts += ["", table(seam, read(real), read(ours))]
     target = folder / "side-by-side.md"
     target.write_text("\n".join(parts) + "\n")
     return target
