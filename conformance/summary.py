@@ -36,7 +36,7 @@ def _line(name: str, cells: Iterable[object]) -> str:
 def main() -> None:
     """Print the summary of the runs in a folder, in the order in which they ended; 1 if anything failed."""
     files = sorted(Path(sys.argv[1]).glob("*.xml"), key=lambda file: file.stat().st_mtime)
-    runs = {file.stem: read(file) for file in files}
+    runs = {file.stem: read([file]) for file in files}
     print(summary(runs))
     bad = any(result.outcome in ("failed", "error") for results in runs.values() for result in results.values())
     sys.exit(bad or not runs)
