@@ -197,3 +197,26 @@ def test_the_propagation_of_everything_below(container: Container, shared_tree: 
 def expect_propagation(seen: set[str], option: str) -> None:
     words = {word for word in seen if word.startswith(("shared:", "master:", "unbindable", "propagate_from"))}
     assert any(word.startswith(WORDS[option]) for word in words) if WORDS[option] else not words
+
+
+@pytest.mark.clause("linux.rootfs-propagation.{option}")
+@pytest.mark.parametrize("option", ["shared", "slave", "private"])
+def test_mounts_inside_are_seen_by_others_of_a_shared_root_only(container: Container, option: str) -> None:
+    container.linux["rootfsPropagation"] = option
+    is_shared = any(word.startswith("shared:") for word in mounted(container)["/"])
+    assert is_shared == (option == "shared")
+
+
+@pytest.mark.clause("config.mounts.source-relative")
+def test_a_relative_source_begins_at_the_bundle(container: Container) -> None:
+    (container.bundle / "beside").mkdir()
+    (container.bundle / "beside/file").write_text("found")
+    container.config["mounts"].append({"destination": "/data", "source": "beside", "options": ["bind"]})
+    assert container.args("cat", "/data/file").run() == "found"
+
+
+@pytest.mark.clause("config.mounts.relative-to-root", "config.mounts.relative")
+def test_a_relative_destination_begins_at_the_root(container: Container) -> None:
+    container.process["cwd"] = "/tmp"
+    container.config["mounts"].append({"destination": "data", "type": "tmpfs", "source": "tmpfs"})
+    assert "/data" in mounted(container)

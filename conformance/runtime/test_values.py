@@ -119,6 +119,16 @@ def test_ptmx_is_of_the_containers_own_devpts(container: Container) -> None:
     assert said.split() == ["5:2", "5:2", "ptmx", "0", "ptmx"]
 
 
+@pytest.mark.clause("linux.namespaces.path-wrong-kind")
+@pytest.mark.parametrize("path", ["/proc/self/ns/uts", "/etc/passwd", "/no/such/path"])
+def test_a_path_that_is_no_network_namespace_is_refused(container: Container, path: str) -> None:
+    for each in container.linux["namespaces"]:
+        if each["type"] == "network":
+            each["path"] = path
+    with pytest.raises(Failure):
+        container.create()
+
+
 @pytest.mark.clause("linux.namespaces.{kind}")
 @pytest.mark.parametrize("kind", ["pid", "network", "mount", "ipc", "uts", "cgroup"])
 def test_what_a_namespace_keeps_apart(container: Container, kind: str) -> None:
