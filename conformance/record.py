@@ -68,7 +68,8 @@ def judged(report: pytest.TestReport) -> tuple[str, str]:
         return "deviates", str(report.wasxfail)
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        return "skipped", reason.removeprefix("Skipped: ")
+        reason = reason.removeprefix("Skipped: ")
+        return ("deviates" if reason.startswith("not run: ") else "skipped"), reason
     if report.failed:
         crash = getattr(report.longrepr, "reprcrash", None)
         return "failed", " ".join(str(crash.message if crash else report.longrepr).split())[:300]
