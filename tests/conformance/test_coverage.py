@@ -34,7 +34,7 @@ def named(collected: list[dict[str, Any]]) -> set[str]:
 def test_most_of_what_a_runtime_has_to_do_is_under_test(named: set[str]) -> None:
     seen = coverage(all_clauses("runtime-spec-*.toml"), named)
     assert seen.checked >= 0.85 * seen.mandatory, seen
-    assert seen.literal_checked >= 0.8 * seen.literal, seen  # those that are not described only
+    assert seen.literal_checked >= 0.85 * seen.literal, seen
 
 
 def test_the_rest_has_a_reason(named: set[str]) -> None:
