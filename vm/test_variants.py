@@ -38,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.needs("root", "systemd", "cgroup-v2")
 def test_systemd_makes_a_scope_with_the_limits_asked_for_over_the_bus() -> None:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    sh("busctl --system status org.freedesktop.systemd1 > /dev/null")
+    sh("busctl --system call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.DBus.Peer Ping")
     limits = "--property=MemoryMax=64M --property=TasksMax=17"
     script = "group=/sys/fs/cgroup$(sed s/^0::// /proc/self/cgroup); echo $group; cat $group/memory.max $group/pids.max"
     said = sh(f"systemd-run --quiet --scope --unit={name} {limits} sh -c '{script}'")

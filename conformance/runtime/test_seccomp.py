@@ -320,6 +320,8 @@ def test_an_agent_that_is_not_needed_is_not_told(container: Container) -> None:
 @pytest.mark.clause("config.values.invalid-errors", "cli.seccomp.notify-limits")
 @pytest.mark.parametrize("kind", ["default", "write", "no-path"])
 def test_a_notification_that_would_stop_the_runtime_itself_is_refused(container: Container, kind: str) -> None:
+    if container.runtime.name == "crun":
+        pytest.skip("crun 1.8 hangs in it: it waits for an answer of its own")
     names = ["write"] if kind == "write" else MKDIR
     ruled(container, {"names": names, "action": "SCMP_ACT_NOTIFY"})
     if kind != "no-path":
