@@ -87,6 +87,24 @@ def create(folder: str) -> None:
     os.makedirs(folder, exist_ok=True)
 
 
+def delegated_files() -> list[str]:
+    """The files that whoever a group is given to needs, as this kernel lists them; none before Linux 4.15."""
+    try:
+        with open("/sys/kernel/cgroup/delegate", encoding="ascii") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+@act("chown(2)")
+def give(folder: str, name: str, uid: int) -> None:
+    """Make *uid* the owner of the file *name* of the group, or of its folder if that is empty; none there is fine."""
+    try:
+        os.chown(os.path.join(folder, name), uid, -1)
+    except FileNotFoundError:
+        pass  # listed for controllers that this group may not have
+
+
 @act("cgroups(7)")
 def remove(folder: str) -> None:
     """Remove the group and the groups below it, deepest first; none there is fine.

@@ -223,6 +223,16 @@ class Rdma(TypedDict, total=False):
     hcaObjects: int
 
 
+class InterfacePriority(TypedDict):
+    name: str
+    priority: int
+
+
+class Network(TypedDict, total=False):
+    classID: int
+    priorities: list[InterfacePriority]
+
+
 class Resources(TypedDict, total=False):
     devices: list[DeviceRule]
     memory: Memory
@@ -231,6 +241,7 @@ class Resources(TypedDict, total=False):
     blockIO: BlockIO
     hugepageLimits: list[HugepageLimit]
     rdma: dict[str, Rdma]
+    network: Network
     unified: dict[str, str]
 
 

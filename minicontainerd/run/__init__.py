@@ -24,7 +24,8 @@ diagnose    why one cannot be executed
 operate     start, kill, pause, delete: what is done with a container that exists
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it
-cgroups     limits, as files of version 2; device_rules: the one that is a program
+cgroups     where its group is, and what is written there; limits: what that is, in version 2;
+            device_rules: the one that is a program
 statistics  what a container uses, for ``events``
 explain     whom a container tells its story
 hooks       programs of the user's at fixed moments

@@ -1,16 +1,12 @@
-"""A container's cgroup: where it is, and the config's ``resources`` as the files of version 2.
+"""A container's cgroup: where it is, what is written to its files (limits.py says what), and whom it belongs to.
 
-The config still speaks version 1, in shares and in memory-plus-swap. Each value becomes a file::
-
-    cpu.shares 2..262144        cpu.weight 1..10000
-    cpu.quota, cpu.period       cpu.max "QUOTA PERIOD"
-    memory.limit, swap          memory.max, memory.swap.max (swap alone)
-    pids.limit                  pids.max
-    unified {file: text}        that file, as it stands
-
-On a hybrid host version 1 has the controllers, and the file is not there. Then a value that asks for nothing (shares
-of 1024, which every client sends) is passed over, and any other is refused by name: a limit that is not applied
+On a hybrid host version 1 has the controllers, and a limit's file is not there. Then a value that asks for nothing
+(shares of 1024, which every client sends) is passed over, and any other is refused by name: a limit that is not applied
 must not look as if it were. Device rules have no file in version 2; linux/bpf.py turns them into a program.
+
+A container that sees its group through a cgroup namespace and a mount it can write to may be a little init system of
+its own. Then the folder and the few files that the kernel calls delegated are given to its user: it can make groups
+below and move its processes there, and not touch its own limits.
 
 Source: runtime-spec 1.3 config-linux.md#control-groups; the conversions are runc@76d9cf5's, from
 vendor/github.com/opencontainers/cgroups.
@@ -19,20 +15,22 @@ vendor/github.com/opencontainers/cgroups.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 from typing import TYPE_CHECKING
 
 from ..errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from ..linux import cgroup
+from ..linux.mount import MS
+from ..linux.mount_options import parse_mount_options
 from ..linux.tell import step
-from . import device_rules
+from . import device_rules, limits
+from .words import reason
 
 if TYPE_CHECKING:
-    from ..oci.runtime import CPU, BlockIO, Memory, Resources, Spec
+    from ..oci.runtime import Memory, Resources, Spec
 
-_MAX = "max"
+_DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
 
 
 def folder_of(config: Spec, id: str) -> str:
@@ -56,11 +54,19 @@ def create(folder: str, resources: Resources) -> None:
         FailedPrecondition: it has processes already, or a limit needs a controller that is not there.
     """
     with step("a cgroup for the container", spec="runtime-spec config-linux.md#control-groups"):
-        if os.path.isdir(folder) and (found := cgroup.processes(folder)):
-            raise FailedPrecondition(f"container's cgroup is not empty: {len(found)} process(es) found")
+        if os.path.isdir(folder):
+            _check_unused(folder)
         cgroup.create(folder)
         cgroup.hand_down(cgroup.tree(), folder)
         apply(folder, {"devices": [], **resources})
+
+
+def _check_unused(folder: str) -> None:
+    """A group that is there will do if nobody is in it and it would let a process run."""
+    if found := cgroup.processes(folder):
+        raise FailedPrecondition(f"container's cgroup is not empty: {len(found)} process(es) found")
+    if cgroup.events(folder).get("frozen"):
+        raise FailedPrecondition("container's cgroup unexpectedly frozen")
 
 
 def apply(folder: str, resources: Resources) -> None:
@@ -69,103 +75,76 @@ def apply(folder: str, resources: Resources) -> None:
     Raises:
         FailedPrecondition: its controller is not there; the message names it and the host's layout.
     """
-    for name, text, is_default in wanted(resources):
-        try:
-            cgroup.write(folder, name, text)
-        except FileNotFoundError as error:
-            if not is_default:
-                controller, there = name.partition(".")[0], " ".join(cgroup.controllers(folder)) or "none"
-                raise FailedPrecondition(
-                    f"cannot set {name} to {text!r}: this cgroup has no {controller!r} controller "
-                    f"(the host's layout is {cgroup.layout()}; {folder} has: {there})"
-                ) from error
+    _check_usage(folder, resources.get("memory") or {})
+    for setting in limits.of(resources):
+        _write(folder, setting)
     if "devices" in resources:
         device_rules.enforce(folder, resources["devices"])
 
 
-def wanted(resources: Resources) -> list[tuple[str, str, bool]]:
-    """The files to write: name, text, and whether that is what the kernel has anyway.
+def _write(folder: str, setting: limits.Setting) -> None:
+    name, text = setting.name, setting.text
+    if setting.instead[0] and os.path.exists(f"{folder}/{setting.instead[0]}"):
+        name, text = setting.instead
+    try:
+        for line in text.splitlines():
+            cgroup.write(folder, name, line)
+    except FileNotFoundError as error:
+        if not setting.is_optional:
+            raise FailedPrecondition(f"cannot set {name} to {text!r}: {_why_missing(folder, name)}") from error
+    except OSError as error:
+        raise FailedPrecondition(f"cannot set {name} to {text!r}: {reason(error)} ({folder})") from error
 
-    >>> wanted({"cpu": {"shares": 1024}, "pids": {"limit": 7}})
-    [('cpu.weight', '100', True), ('pids.max', '7', False)]
+
+def _why_missing(folder: str, name: str) -> str:
+    controller, there = name.partition(".")[0], cgroup.controllers(folder)
+    if controller in (*there, "cgroup"):
+        return f"this kernel's {controller} controller has no such file"
+    layout = f"the host's layout is {cgroup.layout()}; {folder} has: {' '.join(there) or 'none'}"
+    return f"this cgroup has no {controller!r} controller ({layout})"
+
+
+def _check_usage(folder: str, memory: Memory) -> None:
+    """With checkBeforeUpdate, refuse a limit below what is in use: the kernel would kill to enforce it."""
+    if not memory.get("checkBeforeUpdate"):
+        return
+    try:
+        used = int(cgroup.read(folder, "memory.current"))
+        swapped = int(cgroup.read(folder, "memory.swap.current"))
+    except FileNotFoundError:
+        return
+    for word, limit, usage in (("limit", memory.get("limit"), used), ("swap", memory.get("swap"), used + swapped)):
+        if limit and 0 < limit < usage:
+            raise FailedPrecondition(f"rejecting a memory {word} of {limit}: {usage} is in use")
+
+
+def give_away(folder: str, config: Spec) -> None:
+    """Give the group to the user of the container's process, if it is one that can see and write it.
+
+    Source: runtime-spec 1.3 config-linux.md#cgroup-ownership.
     """
-    files = [*_cpu(resources.get("cpu") or {}), *_memory(resources.get("memory") or {})]
-    limit = (resources.get("pids") or {}).get("limit")
-    if limit is not None:
-        files.append(("pids.max", str(limit) if limit > 0 else _MAX, limit <= 0))
-    files += _block_io(resources.get("blockIO") or {})
-    pages = resources.get("hugepageLimits") or []
-    files += [(f"hugetlb.{page['pageSize']}.max", str(page["limit"]), False) for page in pages]
-    for device, rdma in (resources.get("rdma") or {}).items():
-        handles, objects = rdma.get("hcaHandles", _MAX), rdma.get("hcaObjects", _MAX)
-        files.append(("rdma.max", f"{device} hca_handle={handles} hca_object={objects}", False))
-    for name, text in (resources.get("unified") or {}).items():
-        if "/" in name:
-            raise InvalidArgument(f"unified resource {name!r} must be a file name (no slashes)")
-        files.append((name, text, False))
-    return files
+    uid = owner_of(config)
+    if uid is None:
+        return
+    with step("the cgroup is the container's own", spec="runtime-spec config-linux.md#cgroup-ownership"):
+        for name in ("", *(cgroup.delegated_files() or _DELEGATED)):
+            cgroup.give(folder, name, uid)
 
 
-def weight_of(shares: int) -> int:
-    """A version 2 weight for version 1 *shares*: a curve through both ends and the two defaults.
-
-    >>> [weight_of(shares) for shares in (2, 1024, 262144)]
-    [1, 100, 10000]
-    """
-    if shares <= 2 or shares >= 262144:
-        return 1 if shares <= 2 else 10000
-    octaves = math.log2(shares)
-    return math.ceil(10 ** ((octaves * octaves + 125 * octaves) / 612 - 7 / 34))
-
-
-def _cpu(cpu: CPU) -> list[tuple[str, str, bool]]:
-    files = []
-    if shares := cpu.get("shares"):
-        files.append(("cpu.weight", str(weight_of(shares)), shares == 1024))
-    quota, period = cpu.get("quota") or 0, cpu.get("period") or 0
-    if quota or period:
-        text = f"{quota if quota > 0 else _MAX} {period or 100_000}"
-        files.append(("cpu.max", text, quota <= 0 and period in (0, 100_000)))
-    if burst := cpu.get("burst"):
-        files.append(("cpu.max.burst", str(burst), False))
-    if idle := cpu.get("idle"):
-        files.append(("cpu.idle", str(idle), False))
-    for word in ("cpus", "mems"):
-        value = str(cpu.get(word) or "")
-        files += [(f"cpuset.{word}", value, False)] if value else []
-    return files
-
-
-def _memory(memory: Memory) -> list[tuple[str, str, bool]]:
-    files = []
-    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
-    if swap > 0 and limit <= 0:
-        raise InvalidArgument("unable to set swap limit without memory limit")
-    if 0 < swap < limit:
-        raise InvalidArgument("memory+swap limit should be >= memory limit")
-    if swap:
-        files.append(("memory.swap.max", _MAX if swap < 0 else str(swap - limit), swap < 0))
-    if limit:
-        files.append(("memory.max", _MAX if limit < 0 else str(limit), limit < 0))
-    if reservation := memory.get("reservation"):
-        files.append(("memory.low", _MAX if reservation < 0 else str(reservation), False))
-    return files
-
-
-def _block_io(block: BlockIO) -> list[tuple[str, str, bool]]:
-    files = []
-    if weight := block.get("weight"):
-        # 10..1000 of version 1 onto 1..10000, as for the cpu.
-        files.append(("io.weight", f"default {1 + (weight - 10) * 9999 // 990}", weight == 500))
-    throttles = (
-        ("rbps", block.get("throttleReadBpsDevice")),
-        ("wbps", block.get("throttleWriteBpsDevice")),
-        ("riops", block.get("throttleReadIOPSDevice")),
-        ("wiops", block.get("throttleWriteIOPSDevice")),
-    )
-    for word, devices in throttles:
-        files += [("io.max", f"{each['major']}:{each['minor']} {word}={each['rate']}", False) for each in devices or []]
-    return files
+def owner_of(config: Spec) -> int | None:
+    """Whose the group should be, as the host numbers users; None if it stays the host's."""
+    linux = config.get("linux", {})
+    namespaces = {each["type"]: each.get("path", "") for each in linux.get("namespaces") or []}
+    if namespaces.get("cgroup") != "" or "user" not in namespaces:
+        return None
+    mounts = [each for each in config.get("mounts") or [] if each.get("type") in ("cgroup", "cgroup2")]
+    if not mounts or any(parse_mount_options(each.get("options") or []).flags & MS.RDONLY for each in mounts):
+        return None
+    uid = config["process"].get("user", {}).get("uid", 0)
+    for each in linux.get("uidMappings") or []:
+        if 0 <= uid - each["containerID"] < each["size"]:
+            return each["hostID"] + uid - each["containerID"]
+    return None
 
 
 def freeze(folder: str, *, frozen: bool, seconds: float = 10.0) -> None:

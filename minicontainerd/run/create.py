@@ -109,6 +109,7 @@ def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
 def _bring_up(container: Container, options: Options) -> Container:
     linux: Linux = container.config.get("linux", {})
     cgroups.create(container.cgroup, linux.get("resources") or {})
+    cgroups.give_away(container.cgroup, container.config)
     with contextlib.ExitStack() as held:
         plan = _plan(container, options, held)
         with step(

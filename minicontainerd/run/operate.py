@@ -165,7 +165,19 @@ def update(container: Container, resources: Resources) -> None:
     """
     if container.status() == "stopped":
         raise FailedPrecondition("container not running")
-    cgroups.apply(container.cgroup, resources)
+    cgroups.apply(container.cgroup, _completed(resources, container.config.get("linux", {}).get("resources") or {}))
+
+
+def _completed(resources: Resources, former: Resources) -> Resources:
+    """Quota and period share a file, and swap is counted from the memory limit: the half not given is *former*'s."""
+    completed = resources.copy()
+    if "cpu" in resources and resources["cpu"].keys() & {"quota", "period"}:
+        halves = {key: value for key, value in (former.get("cpu") or {}).items() if key in ("quota", "period")}
+        completed["cpu"] = {**halves, **resources["cpu"]}  # type: ignore[typeddict-item]
+    limit = (former.get("memory") or {}).get("limit")
+    if "memory" in resources and resources["memory"].get("swap") and limit:
+        completed["memory"] = {"limit": limit, **resources["memory"]}
+    return completed
 
 
 def processes(container: Container) -> list[int]:
