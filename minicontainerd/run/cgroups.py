@@ -54,11 +54,19 @@ def create(folder: str, resources: Resources) -> None:
         FailedPrecondition: it has processes already, or a limit needs a controller that is not there.
     """
     with step("a cgroup for the container", spec="runtime-spec config-linux.md#control-groups"):
-        if os.path.isdir(folder) and (found := cgroup.processes(folder)):
-            raise FailedPrecondition(f"container's cgroup is not empty: {len(found)} process(es) found")
+        if os.path.isdir(folder):
+            _check_unused(folder)
         cgroup.create(folder)
         cgroup.hand_down(cgroup.tree(), folder)
         apply(folder, {"devices": [], **resources})
+
+
+def _check_unused(folder: str) -> None:
+    """A group that is there will do if nobody is in it and it would let a process run."""
+    if found := cgroup.processes(folder):
+        raise FailedPrecondition(f"container's cgroup is not empty: {len(found)} process(es) found")
+    if cgroup.events(folder).get("frozen"):
+        raise FailedPrecondition("container's cgroup unexpectedly frozen")
 
 
 def apply(folder: str, resources: Resources) -> None:
