@@ -277,6 +277,8 @@ class Writer:
     def commit(self, size: int = 0, expected: str = "") -> str:
         """Publish the bytes as a blob and answer its digest; 0 and the empty string check nothing.
 
+        The name stays held until :meth:`close`: whoever wants it next should find the row of the blob, too.
+
         Raises:
             FailedPrecondition: length or digest differ. Nothing is published; the ingest stays.
             AlreadyExists: the store has this blob. The ingest is gone.
@@ -298,7 +300,6 @@ class Writer:
                 disk.rename(self._folder / "data", target)  # a crash leaves an ingest or a whole blob, never half
             disk.sync_directory(target.parent)  # also of one that existed: whoever renamed it may have died then
         self._remove_folder()  # while the name is held: the next writer must not see half
-        self.close()
         if existed:
             raise AlreadyExists(f"content {digest}")
         return digest

@@ -187,7 +187,24 @@ class NamespacedContent:
                 self._record_ingest(tx, ref, expected, shared.size if shared else total)
         if exists:
             raise AlreadyExists(f"content {expected}")
-        return Writer(self, self._blobs, ref, shared, total)
+        writer = Writer(self, self._blobs, ref, shared, total)
+        if expected and shared is None:
+            self._expect_still_missing(writer, expected)
+        return writer
+
+    def _expect_still_missing(self, writer: Writer, expected: str) -> None:
+        """Whoever held the name before may have published between our question and our turn.
+
+        Raises:
+            AlreadyExists: so it was.
+        """
+        with self._database.write() as tx:
+            arrived = self._adopt_into_lease(tx, expected)
+        if arrived:
+            with contextlib.suppress(NotFound):
+                self.abort(writer.ref)
+            writer.close()
+            raise AlreadyExists(f"content {expected}")
 
     def _adopt_into_lease(self, tx: sqlite3.Connection, digest: str) -> bool:
         """Put a blob that is here already under the lease; answers whether it is here."""
@@ -334,7 +351,10 @@ class Writer:
             self._file.sync()  # before the lock below: nobody else should wait for this disk
         with self._blobs.publishing:
             digest, length = self._publish(size, expected)
-            self._content._record(self.ref, digest, length, labels)
+            try:
+                self._content._record(self.ref, digest, length, labels)
+            finally:
+                self.close()  # not before: who waits for the name asks for the row next
         return digest
 
     def _publish(self, size: int, expected: str) -> tuple[str, int]:

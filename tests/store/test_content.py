@@ -98,3 +98,22 @@ def test_labels_change_by_mask(content: Content) -> None:
         mine.update(HELLO, {"k": "v" * 5000})
     with pytest.raises(InvalidArgument, match="ref must not be empty"):
         mine.writer("")
+
+
+def test_what_came_while_one_waited_for_the_name_is_found(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = content.within("mine")
+    take_turns = mine._blobs.writer
+
+    def late(ref: str, *, total: int = 0) -> object:
+        """Another one takes the name first, publishes, and lets go."""
+        monkeypatch.undo()
+        with mine.writer("r") as faster:
+            faster.write(b"hello")
+            faster.commit(5, HELLO)
+        return take_turns(ref, total=total)
+
+    monkeypatch.setattr(mine._blobs, "writer", late)
+    with pytest.raises(AlreadyExists):
+        mine.writer("r", expected=HELLO)
+    assert mine.statuses() == []
+    assert not list((mine._blobs.root / "ingest").iterdir())
