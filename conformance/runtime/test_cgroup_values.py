@@ -203,7 +203,7 @@ def test_what_cannot_be_converted_is_refused(container: Container) -> None:
 def test_what_can_be_converted_is(container: Container) -> None:
     sleeping(container, memory={"limit": 64 * MIB, "swap": 96 * MIB}, cpu={"shares": 1024})
     assert read(container, "memory.swap.max") == str(32 * MIB)
-    assert read(container, "cpu.weight") == "39"
+    assert read(container, "cpu.weight") in ("39", "100")  # runc 1.1 and crun 1.8: a line, newer ones: a curve
 
 
 @pytest.mark.clause("linux.devices.no-others")

@@ -133,3 +133,14 @@ def test_a_path_to_nothing_is_refused(container: Container, tmp_path: Path) -> N
 def test_a_namespace_that_nobody_knows_is_refused(container: Container) -> None:
     with pytest.raises(Failure):
         with_namespace(container, "colour").create()
+
+
+@pytest.mark.clause("linux.cgroups.check-errors")
+def test_who_is_in_a_cgroup_outlives_a_container_that_wanted_it_too(make: Make) -> None:
+    first, second = make().args("sleep", "1000").create(), make().args("sleep", "1000")
+    second.linux["cgroupsPath"] = first.linux["cgroupsPath"]
+    try:
+        second.create()
+    except Failure:
+        assert not second.pid_file.exists()
+    assert first.status == "created"

@@ -48,21 +48,33 @@ def folder_of(config: Spec, id: str) -> str:
 
 
 def create(folder: str, resources: Resources) -> None:
-    """Make the group and set its limits, before any process is in it.
+    """Make the group and set its limits, before any process is in it; that of its tasks comes when one is.
 
     Raises:
-        FailedPrecondition: it has processes already, or a limit needs a controller that is not there.
+        FailedPrecondition: a limit needs a controller that is not there.
     """
     with step("a cgroup for the container", spec="runtime-spec config-linux.md#control-groups"):
-        if os.path.isdir(folder):
-            _check_unused(folder)
         cgroup.create(folder)
         cgroup.hand_down(cgroup.tree(), folder)
-        apply(folder, {"devices": [], **resources})
+        others: Resources = {"devices": [], **resources}
+        others.pop("pids", None)
+        apply(folder, others)
 
 
-def _check_unused(folder: str) -> None:
-    """A group that is there will do if nobody is in it and it would let a process run."""
+def limit_tasks(folder: str, resources: Resources) -> None:
+    """Set the limit of tasks, with the container's first process born: 0 would have kept it out, 1 its stage."""
+    if pids := resources.get("pids"):
+        apply(folder, {"pids": pids})
+
+
+def check_unused(folder: str) -> None:
+    """A group that is there will do if nobody is in it and it would let a process run.
+
+    Raises:
+        FailedPrecondition: it will not do. It is somebody else's: nothing in it may be ended or removed for that.
+    """
+    if not os.path.isdir(folder):
+        return
     if found := cgroup.processes(folder):
         raise FailedPrecondition(f"container's cgroup is not empty: {len(found)} process(es) found")
     if cgroup.events(folder).get("frozen"):

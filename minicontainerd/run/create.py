@@ -103,6 +103,11 @@ def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
         disk.make_directory(container.folder, 0o711)
     except FileExistsError:
         raise AlreadyExists("container with given ID already exists") from None
+    try:
+        cgroups.check_unused(container.cgroup)
+    except BaseException:
+        disk.remove_directory(container.folder)
+        raise
     return container
 
 
@@ -123,6 +128,7 @@ def _bring_up(container: Container, options: Options) -> Container:
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
+        cgroups.limit_tasks(container.cgroup, linux.get("resources") or {})
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
         talk.say("go")

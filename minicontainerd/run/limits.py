@@ -56,8 +56,7 @@ def of(resources: Resources) -> list[Setting]:
     settings = [*_cpu(resources.get("cpu") or {}), *_memory(resources.get("memory") or {})]
     limit = (resources.get("pids") or {}).get("limit")
     if limit is not None:
-        # 0 would not even let the container's own process in: the least that a limit can be is 1.
-        settings.append(Setting("pids.max", str(max(limit, 1)) if limit >= 0 else _MAX, limit < 0))
+        settings.append(Setting("pids.max", _text(limit), limit < 0))
     settings += _block_io(resources.get("blockIO") or {})
     settings += _huge_pages(resources.get("hugepageLimits") or [])
     for device, rdma in (resources.get("rdma") or {}).items():
