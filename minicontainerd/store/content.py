@@ -199,10 +199,10 @@ class NamespacedContent:
             AlreadyExists: so it was.
         """
         with self._database.write() as tx:
-            arrived = self._adopt_into_lease(tx, expected)
+            if arrived := self._adopt_into_lease(tx, expected):
+                self._forget_ingest(tx, writer.ref)
         if arrived:
-            with contextlib.suppress(NotFound):
-                self.abort(writer.ref)
+            self._blobs.abort(backend_ref(self.namespace, writer.ref))
             writer.close()
             raise AlreadyExists(f"content {expected}")
 
