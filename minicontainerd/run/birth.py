@@ -38,7 +38,7 @@ def fork(plan: child.Plan, *, joining: bool) -> tuple[channel.Channel, int]:
     try:
         with step("closed to everybody inside until execve", spec="PR_SET_DUMPABLE(2const)"), process.not_dumpable():
             try:
-                pid, plan = _fork_into_place(plan)
+                pid, plan = _fork_into_place(plan) if plan.cgroup_folders else (process.fork(), plan)
             except OSError:
                 pid = process.fork()
     except BaseException:

@@ -58,7 +58,29 @@ def create(folder: str, resources: Resources) -> None:
         cgroup.hand_down(cgroup.tree(), folder)
         others: Resources = {"devices": [], **resources}
         others.pop("pids", None)
+        if os.geteuid() != 0:
+            del others["devices"]  # an ordinary user may load no program, and can open nothing that is not its own
         apply(folder, others)
+
+
+def is_closed(config: Spec, folder: str) -> bool:
+    """Whether the container can do without its group, and *folder* could not be made by us.
+
+    Raises:
+        FailedPrecondition: it could not be made, and the container cannot do without it.
+    """
+    above = os.path.dirname(folder)
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+    if os.access(above, os.W_OK) and os.access(f"{above}/cgroup.procs", os.W_OK):
+        return False
+    linux = config.get("linux", {})
+    resources: Resources = linux.get("resources") or {}
+    if limits.of(resources):
+        raise FailedPrecondition(f"no right to make a cgroup in {above}, and without it no limit can be set")
+    if linux.get("cgroupsPath"):
+        raise FailedPrecondition(f"no right to make the cgroup of cgroupsPath in {above}")
+    return True
 
 
 def limit_tasks(folder: str, resources: Resources) -> None:
@@ -87,6 +109,8 @@ def apply(folder: str, resources: Resources) -> None:
     Raises:
         FailedPrecondition: its controller is not there; the message names it and the host's layout.
     """
+    if not folder:
+        raise FailedPrecondition("this container has no cgroup of its own, and so it has no limits")
     _check_usage(folder, resources.get("memory") or {})
     for setting in limits.of(resources):
         _write(folder, setting)
@@ -165,6 +189,8 @@ def freeze(folder: str, *, frozen: bool, seconds: float = 10.0) -> None:
     Raises:
         DeadlineExceeded: it did not happen in *seconds*; a process hangs in the kernel.
     """
+    if not folder:
+        raise FailedPrecondition("this container has no cgroup of its own, and so it cannot be frozen")
     cgroup.write(folder, "cgroup.freeze", "1" if frozen else "0")
     give_up = time.monotonic() + seconds
     while cgroup.events(folder).get("frozen") != int(frozen):
@@ -175,6 +201,8 @@ def freeze(folder: str, *, frozen: bool, seconds: float = 10.0) -> None:
 
 def kill(folder: str) -> None:
     """Send SIGKILL to every process of the group and of those below it; a group that is gone has none."""
+    if not folder:
+        return
     try:
         cgroup.write(folder, "cgroup.kill", "1")
     except FileNotFoundError:
@@ -188,7 +216,7 @@ def remove(folder: str, seconds: float = 10.0) -> None:
         FailedPrecondition: processes are still in it after *seconds*.
     """
     give_up = time.monotonic() + seconds
-    while True:
+    while folder:
         try:
             return cgroup.remove(folder)
         except OSError as error:

@@ -29,6 +29,7 @@ class Context(NamedTuple):
     root: str
     log: Log
     criu: str = "criu"
+    rootless: str = "auto"
 
     def container(self, id: str) -> state.Container:
         return state.load(self.root, id)
@@ -237,7 +238,7 @@ def spec(context: Context, flags: Flags, words: list[str]) -> int:
     if os.path.exists(path):
         raise InvalidArgument("File config.json exists. Remove it first")
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(example.config(), file, indent="\t")
+        json.dump(example.rootless() if flags.on("rootless") else example.config(), file, indent="\t")
     return 0
 
 
@@ -259,8 +260,25 @@ def _options(context: Context, flags: Flags) -> Options:
         no_pivot=flags.on("no-pivot"),
         new_keyring=not flags.on("no-new-keyring"),
         preserved=flags.number("preserve-fds") or 0,
+        may_lack_cgroup=_is_rootless(context.rootless),
         warn=context.log.warning,
     )
+
+
+def _is_rootless(told: str) -> bool:
+    """Whether we are to get along without root's rights over cgroups: as *told*, or by who we are.
+
+    Raises:
+        InvalidArgument: *told* is neither true, false nor auto.
+    """
+    if told in ("true", "false"):
+        return told == "true"
+    if told != "auto":
+        raise InvalidArgument(f'invalid --rootless value "{told}": it is true, false or auto')
+    if os.geteuid() != 0:
+        return True
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
+        return file.read().split() != ["0", "0", str(2**32 - 1)]
 
 
 def _with_sockets(options: Options) -> Options:

@@ -41,7 +41,8 @@ class Options(NamedTuple):
     """What a caller may ask beyond the bundle.
 
     *streams* become the program's 0, 1 and 2; *console* is a connected unix socket to which the master of its
-    terminal is sent instead; *preserved* more descriptors, from 3 up, are passed on as well.
+    terminal is sent instead; *preserved* more descriptors, from 3 up, are passed on as well. An
+    ordinary user's container *may_lack_cgroup*, if it asks for no limit.
     """
 
     pid_file: str = ""
@@ -52,6 +53,7 @@ class Options(NamedTuple):
     environment: tuple[str, ...] = ()  # for this process alone, after that of the config
     size: Box | None = None  # of its terminal, from its first moment
     streams: tuple[int, int, int] = (0, 1, 2)
+    may_lack_cgroup: bool = False
     warn: Callable[[str], None] = lambda message: None
 
 
@@ -113,8 +115,12 @@ def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
 
 def _bring_up(container: Container, options: Options) -> Container:
     linux: Linux = container.config.get("linux", {})
-    cgroups.create(container.cgroup, linux.get("resources") or {})
-    cgroups.give_away(container.cgroup, container.config)
+    if options.may_lack_cgroup and cgroups.is_closed(container.config, container.cgroup):
+        container = container._replace(cgroup="")
+        options.warn("no right to make a cgroup; no limit is asked for, so the container has none of its own")
+    else:
+        cgroups.create(container.cgroup, linux.get("resources") or {})
+        cgroups.give_away(container.cgroup, container.config)
     with contextlib.ExitStack() as held:
         plan = _plan(container, options, held)
         with step(
@@ -128,7 +134,8 @@ def _bring_up(container: Container, options: Options) -> Container:
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
-        cgroups.limit_tasks(container.cgroup, linux.get("resources") or {})
+        if container.cgroup:
+            cgroups.limit_tasks(container.cgroup, linux.get("resources") or {})
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
         talk.say("go")
@@ -166,7 +173,7 @@ def _plan(container: Container, options: Options, held: contextlib.ExitStack) ->
         preserved=options.preserved,
         no_pivot=options.no_pivot,
         new_keyring=options.new_keyring,
-        cgroup_folders=(container.cgroup,),
+        cgroup_folders=(container.cgroup,) if container.cgroup else (),
         trees=sources.open_trees(config, container.bundle, held),
     )
 

@@ -5,6 +5,7 @@ Source: the shape is the runtime-spec's own example, with the defaults that runc
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from .state import VERSION
@@ -42,6 +43,26 @@ def config() -> Spec:
             "readonlyPaths": [f"/proc/{name}" for name in _READ_ONLY],
         },
     }
+
+
+def rootless() -> Spec:
+    """The same for an ordinary user, who is root inside and nobody else.
+
+    Its network is the host's, for it could not connect another; so /sys can only be bound. There is no group for
+    terminals but its own, and no cgroup whose limits it could set.
+    """
+    changed = config()
+    linux = changed["linux"]
+    linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "network"] + [{"type": "user"}]
+    linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
+    del linux["resources"]
+    for each in changed["mounts"]:
+        each["options"] = [option for option in each["options"] if not option.startswith(("gid=", "uid="))]
+        if each["destination"] == "/sys":
+            each["type"], each["source"], each["options"] = "none", "/sys", ["rbind", *_SAFE, "ro"]
+    changed["mounts"] = [each for each in changed["mounts"] if each["destination"] != "/sys/fs/cgroup"]
+    return changed
 
 
 def _mounts() -> list[Mount]:

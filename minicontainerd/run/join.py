@@ -101,6 +101,8 @@ def _plan(container: Container, process: Process, options: create.Options, held:
 
 def _groups(container: Container, group: str) -> tuple[str, ...]:
     """The groups to try: where the first process is, for one that has groups below it takes nobody in."""
+    if not container.cgroup:
+        return ()  # it has none of its own
     if not group:
         return (container.cgroup, cgroup.tree() + cgroup.own(container.pid))
     inner = os.path.normpath("/" + group).lstrip("/")  # as if rooted: ".." cannot lead out of the container's

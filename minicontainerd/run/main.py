@@ -112,7 +112,7 @@ COMMANDS = {
         short={"b": "bundle", "d": "detach"},
         before_error=RUN_FAILED,
     ),
-    "spec": Command(commands.spec, {"bundle": VALUE}, 0, 0, {"b": "bundle"}, words=""),
+    "spec": Command(commands.spec, {"bundle": VALUE, "rootless": SWITCH}, 0, 0, {"b": "bundle"}, words=""),
     "start": Command(commands.start, {}),
     "state": Command(commands.show_state, {}),
     "update": Command(commands.update, _UPDATE, short={"r": "resources"}),
@@ -173,7 +173,12 @@ def _dispatch(command: Command, words: list[str], global_flags: Flags, log: Log)
         _help(name, log)
         log.error(sentence(error))
         return 1
-    context = Context(global_flags.value("root", state.DEFAULT_ROOT), log, global_flags.value("criu", "criu"))
+    context = Context(
+        global_flags.value("root", state.default_root()),
+        log,
+        global_flags.value("criu", "criu"),
+        global_flags.value("rootless", "auto"),
+    )
     try:
         if path := global_flags.value("explain"):
             return _explained(path, command, context, flags, rest)

@@ -76,7 +76,7 @@ def _change_user(user: User) -> None:
 
 def _may_set_groups() -> bool:
     try:
-        with open("/proc/self/setgroups", encoding="ascii") as file:
+        with open("/proc/self/setgroups", encoding="utf-8") as file:  # another codec would be imported, from the image
             return file.read().strip() != "deny"
     except OSError:
         return True

@@ -34,6 +34,14 @@ VERSION = "1.3.0"
 """The runtime-spec that this runtime follows; our own config.json and ``features`` claim it."""
 
 DEFAULT_ROOT = "/run/minirunc"
+
+
+def default_root() -> str:
+    """Where containers are kept if nobody says: an ordinary user has a folder below /run of its own."""
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{own}/minirunc" if own and os.geteuid() != 0 else DEFAULT_ROOT
+
+
 RECORD = "state.json"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 

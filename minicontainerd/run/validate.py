@@ -101,6 +101,8 @@ def check_identities(config: Spec, namespaces: dict[str, str]) -> None:
     mapped = bool(linux.get("uidMappings")), bool(linux.get("gidMappings"))
     if any(mapped) and "user" not in namespaces:
         raise InvalidArgument("user namespace mappings specified, but user namespace isn't enabled in the config")
+    if "user" not in namespaces and os.geteuid() != 0:
+        raise InvalidArgument("rootless container requires user namespaces")
     if namespaces.get("user") == "" and not all(mapped):
         raise InvalidArgument("user namespaces enabled, but no uid or gid mappings found")
     if linux.get("timeOffsets") and namespaces.get("time") != "":
