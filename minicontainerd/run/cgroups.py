@@ -216,7 +216,9 @@ def remove(folder: str, seconds: float = 10.0) -> None:
         FailedPrecondition: processes are still in it after *seconds*.
     """
     give_up = time.monotonic() + seconds
-    while folder:
+    if not folder:
+        return None
+    while True:
         try:
             return cgroup.remove(folder)
         except OSError as error:
