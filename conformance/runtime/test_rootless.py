@@ -117,7 +117,8 @@ def test_a_limit_that_cannot_be_set_is_refused(ordinary: Ordinary) -> None:
 def test_without_a_user_namespace_it_is_refused(ordinary: Ordinary) -> None:
     config = ordinary.config()
     config["linux"]["namespaces"] = [each for each in config["linux"]["namespaces"] if each["type"] != "user"]
-    del config["linux"]["uidMappings"], config["linux"]["gidMappings"]
+    for key in ("uidMappings", "gidMappings"):
+        config["linux"].pop(key, None)
     ordinary.write(config, "true")
     assert ordinary("run", ordinary.id).returncode != 0
 

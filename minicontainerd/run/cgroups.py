@@ -216,11 +216,10 @@ def remove(folder: str, seconds: float = 10.0) -> None:
         FailedPrecondition: processes are still in it after *seconds*.
     """
     give_up = time.monotonic() + seconds
-    if not folder:
-        return None
-    while True:
+    while folder:
         try:
-            return cgroup.remove(folder)
+            cgroup.remove(folder)
+            return
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
