@@ -189,10 +189,14 @@ class NamespacedContent:
             raise AlreadyExists(f"content {expected}")
         writer = Writer(self, self._blobs, ref, shared, total)
         if expected and shared is None:
-            self._expect_still_missing(writer, expected)
+            try:
+                self._expect_still_missing(writer.ref, expected)
+            except BaseException:
+                writer.close()  # or nobody could have the name again
+                raise
         return writer
 
-    def _expect_still_missing(self, writer: Writer, expected: str) -> None:
+    def _expect_still_missing(self, ref: str, expected: str) -> None:
         """Whoever held the name before may have published between our question and our turn.
 
         Raises:
@@ -200,10 +204,9 @@ class NamespacedContent:
         """
         with self._database.write() as tx:
             if arrived := self._adopt_into_lease(tx, expected):
-                self._forget_ingest(tx, writer.ref)
+                self._forget_ingest(tx, ref)
         if arrived:
-            self._blobs.abort(backend_ref(self.namespace, writer.ref))
-            writer.close()
+            self._blobs.abort(backend_ref(self.namespace, ref))
             raise AlreadyExists(f"content {expected}")
 
     def _adopt_into_lease(self, tx: sqlite3.Connection, digest: str) -> bool:
