@@ -14,6 +14,7 @@ import pytest
 from .. import leaks
 from .conftest import Make
 from .harness import Container, Failure
+from .test_refusals import expect_refused
 from .test_resources import MIB, read, sleeping
 
 pytestmark = pytest.mark.needs("root", "cgroup-v2")
@@ -188,15 +189,13 @@ UNIFIED = {"cpuset.cpus": "0", "memory.oom.group": "1"}
 @pytest.mark.parametrize("name", ["nosuch.max", "memory.no-such-file"])
 def test_a_file_that_no_controller_has_is_refused(container: Container, name: str) -> None:
     container.linux["resources"] = {"unified": {name: "1"}}
-    with pytest.raises(Failure):
-        container.create()
+    expect_refused(container)
 
 
 @pytest.mark.clause("linux.unified.convert-errors", "linux.unified.convert")
 def test_what_cannot_be_converted_is_refused(container: Container) -> None:
     container.linux["resources"] = {"memory": {"limit": 64 * MIB, "swap": 32 * MIB}}
-    with pytest.raises(Failure):
-        container.create()
+    expect_refused(container)
 
 
 @pytest.mark.clause("linux.unified.convert")

@@ -16,7 +16,13 @@ from .harness import Container, Failure, Runtime
 
 @pytest.fixture
 def features(runtime: Runtime) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(runtime("features"))
+    """What it says; a runtime need not say anything."""
+    try:
+        found: dict[str, Any] = json.loads(runtime("features"))
+    except Failure as failure:
+        if "unknown command" not in failure.message:
+            raise
+        pytest.skip("this runtime has no command features, and need not have it")
     return found
 
 

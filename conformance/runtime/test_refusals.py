@@ -82,6 +82,11 @@ WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_config_that_cannot_be_applied_makes_no_container(container: Container, wrong: str) -> None:
     WRONG[wrong](container.config)
+    expect_refused(container)
+
+
+def expect_refused(container: Container) -> None:
+    """create fails, and nothing tells that it was tried."""
     with pytest.raises(Failure):
         container.create()
     expect_gone(container)
