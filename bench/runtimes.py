@@ -78,5 +78,4 @@ def in_process(folder: Path) -> Iterator[Life]:
             yield once
         finally:
             process.stdin.close()
-    for group in Path("/sys/fs/cgroup").glob(f"*/bench-{folder.name}"):
-        group.rmdir()
+    Path(cgroup.tree(), f"bench-{folder.name}").rmdir()
