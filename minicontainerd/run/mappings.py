@@ -17,8 +17,6 @@ A user namespace can also be made for its mappings alone, for a mount whose owne
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from ..errors import FailedPrecondition, Unknown
@@ -64,6 +62,9 @@ def _is_only(mappings: list[IDMapping], own: int) -> bool:
 
 @act("newuidmap(1)")
 def _ask_helper(name: str, pid: int, numbers: list[str]) -> None:
+    import shutil  # both slow to import, and only for ordinary users with ranges
+    import subprocess
+
     path = shutil.which(name)
     if path is None:
         raise FailedPrecondition(f"mapping more than one's own user takes {name}, which is not installed (uidmap)")
