@@ -111,15 +111,17 @@ class MountOptions(NamedTuple):
         return self.flags & ~(MS.BIND | MS.REC | MS.REMOUNT)
 
 
-def parse_mount_options(options: Iterable[str]) -> MountOptions:
-    """Sort *options* into flags, propagation, recursive attributes and data.
+def parse_mount_options(options: Iterable[str], fstype: str = "") -> MountOptions:
+    """Sort *options* into flags, propagation, recursive attributes and data; the *fstype* "bind" is an option too.
 
     >>> parse_mount_options(["rbind", "ro", "rslave"]).flags == MS.BIND | MS.REC | MS.RDONLY
     True
+    >>> parse_mount_options(["ro"], "bind").is_bind, parse_mount_options(["ro"], "bind").remount_flags == MS.RDONLY
+    (True, True)
     >>> parse_mount_options(["ro", "rw", "mode=755", "size=64k"])
     MountOptions(flags=<MS: 0>, propagation=(), recursive_set=<ATTR: 0>, recursive_clear=<ATTR: 0>, data='mode=755,size=64k', words=frozenset())
     """  # noqa: E501
-    flags, propagation, data, words = MS(0), [], [], set()
+    flags, propagation, data, words = MS.BIND if fstype == "bind" else MS(0), [], [], set()
     attributes, cleared = ATTR(0), ATTR(0)
     for option in options:
         if option in _SET:

@@ -48,7 +48,7 @@ def has_own_dev(config: Spec) -> bool:
     """Whether /dev is the container's own, and not one that is bound from elsewhere."""
     for each in config.get("mounts", []):
         if os.path.normpath(each["destination"]) == "/dev":
-            return each.get("type") != "bind" and not parse_mount_options(each.get("options") or []).is_bind
+            return not parse_mount_options(each.get("options") or [], each.get("type", "")).is_bind
     return True
 
 

@@ -79,7 +79,7 @@ def populate(root: int, config: Spec, bundle: str, trees: dict[int, int]) -> Non
     *trees* are the sources that the parent took in hand, by the number of their mount.
     """
     for number, each in enumerate(config.get("mounts") or []):
-        options = parse_mount_options(each.get("options") or [])
+        options = parse_mount_options(each.get("options") or [], each.get("type", ""))
         where = each["destination"]
         try:
             with step(f"mount {each.get('type') or 'bind'} at {where}", spec="runtime-spec config.md#mounts"):
@@ -99,8 +99,6 @@ def populate(root: int, config: Spec, bundle: str, trees: dict[int, int]) -> Non
 
 def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, config: Spec) -> None:
     fstype, source, where = each.get("type", ""), each.get("source", ""), each["destination"]
-    if fstype == "bind" and not options.is_bind:
-        options = options._replace(flags=options.flags | MS.BIND)
     if options.is_bind:
         source = os.path.join(bundle, source)
     target = _target(root, where, fstype, source if options.is_bind else None)

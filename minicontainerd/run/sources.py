@@ -52,8 +52,8 @@ def open_trees(config: Spec, bundle: str, held: contextlib.ExitStack) -> Trees:
     in_user_namespace = any(each["type"] == "user" for each in config.get("linux", {}).get("namespaces") or [])
     trees = []
     for number, each in enumerate(config.get("mounts") or []):
-        options = parse_mount_options(each.get("options") or [])
-        if not (options.is_bind or each.get("type") == "bind"):
+        options = parse_mount_options(each.get("options") or [], each.get("type", ""))
+        if not options.is_bind:
             continue
         if is_idmapped(each, options):
             trees.append((number, _mapped(config, each, options, bundle, held)))
