@@ -159,6 +159,45 @@ def events(folder: str) -> dict[str, int]:
     return parse_flat(read(folder, "cgroup.events"))
 
 
+UNLIMITED = 2**64 - 1
+"""What ``max`` is for those who want a number."""
+
+
+def number(folder: str, name: str) -> int | None:
+    """The one number in a file of the group; None where there is no such controller, or the group is gone."""
+    try:
+        text = read(folder, name)
+    except OSError:
+        return None
+    return UNLIMITED if text == "max" else int(text) if text else None
+
+
+def flat(folder: str, name: str) -> dict[str, int]:
+    """The numbers of a flat keyed file by their keys; none where there is no such controller."""
+    try:
+        return parse_flat(read(folder, name))
+    except OSError:
+        return {}
+
+
+def oom_kills(folder: str) -> int:
+    """How often the OOM killer has killed in the group."""
+    return flat(folder, "memory.events").get("oom_kill", 0)
+
+
+def io(folder: str) -> list[tuple[int, int, dict[str, int]]]:
+    """What was read and written, by device: major and minor number, then io.stat's own keys (rbytes, wios, ...)."""
+    try:
+        lines = [line.split() for line in read(folder, "io.stat").splitlines()]
+    except OSError:
+        return []
+    found = []
+    for device, *pairs in lines:
+        major, minor = map(int, device.split(":"))
+        found.append((major, minor, {key: int(value) for key, value in (pair.split("=") for pair in pairs)}))
+    return found
+
+
 def parse_flat(text: str) -> dict[str, int]:
     """``key number`` lines, as in cgroup.events, memory.stat and cpu.stat."""
     return {key: int(value) for key, value in (line.split() for line in text.splitlines())}

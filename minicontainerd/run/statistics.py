@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOOK_AGAIN = 0.2
-_UNLIMITED = 2**64 - 1
 
 
 def lines(container: Container, interval: float) -> Iterator[str]:
@@ -33,7 +32,7 @@ def lines(container: Container, interval: float) -> Iterator[str]:
     watched = os.pidfd_open(container.pid)
     poll = select.poll()
     poll.register(watched, select.POLLIN)
-    killed, waited = _oom_kills(container.cgroup), interval
+    killed, waited = cgroup.oom_kills(container.cgroup), interval
     try:
         while True:
             if waited >= interval:
@@ -41,7 +40,7 @@ def lines(container: Container, interval: float) -> Iterator[str]:
                 waited = 0.0
             ended = bool(poll.poll(1000 * min(_LOOK_AGAIN, interval - waited)))
             waited += min(_LOOK_AGAIN, interval - waited)
-            for _ in range(killed, killed := max(killed, _oom_kills(container.cgroup))):
+            for _ in range(killed, killed := max(killed, cgroup.oom_kills(container.cgroup))):
                 yield _line("oom", container.id)
             if ended:
                 return
@@ -67,10 +66,10 @@ def check(container: Container) -> None:
 def of(folder: str) -> dict[str, Any]:
     """What the processes of the group *folder* use; times in nanoseconds, memory in bytes."""
     return {
-        "cpu": _cpu(_flat(folder, "cpu.stat")),
+        "cpu": _cpu(cgroup.flat(folder, "cpu.stat")),
         "cpuset": _present(cpus=_list(folder, "cpuset.cpus.effective"), mems=_list(folder, "cpuset.mems.effective")),
         "memory": _memory(folder),
-        "pids": _present(current=len(cgroup.processes(folder)), limit=_number(folder, "pids.max", none=None)),
+        "pids": _present(current=len(cgroup.processes(folder)), limit=_limit_of_tasks(folder)),
         "blkio": _present(ioServiceBytesRecursive=_io(folder, "bytes"), ioServicedRecursive=_io(folder, "ios")),
         "hugetlb": {},
         "intel_rdt": {},
@@ -113,41 +112,30 @@ def _cpu(found: dict[str, int]) -> dict[str, Any]:
 
 
 def _memory(folder: str) -> dict[str, Any]:
-    raw, events = _flat(folder, "memory.stat"), _flat(folder, "memory.events")
-    used, swapped = _number(folder, "memory.current"), _number(folder, "memory.swap.current")
+    raw, events = cgroup.flat(folder, "memory.stat"), cgroup.flat(folder, "memory.events")
+    used, swapped = cgroup.number(folder, "memory.current"), cgroup.number(folder, "memory.swap.current")
     usage = _present(
-        limit=_number(folder, "memory.max"),
+        limit=cgroup.number(folder, "memory.max"),
         usage=used,
-        max=_number(folder, "memory.peak"),
+        max=cgroup.number(folder, "memory.peak"),
         failcnt=events.get("max"),
     )
-    swap = _present(limit=_number(folder, "memory.swap.max"), usage=swapped)
+    swap = _present(limit=cgroup.number(folder, "memory.swap.max"), usage=swapped)
     return _present(cache=raw.get("file"), usage=usage or None, swap=swap or None, raw=raw or None)
 
 
 def _io(folder: str, what: str) -> list[dict[str, Any]] | None:
     entries = []
-    for line in _text(folder, "io.stat").splitlines():
-        device, *pairs = line.split()
-        major, _, minor = device.partition(":")
-        values = dict(pair.split("=") for pair in pairs)
+    for major, minor, values in cgroup.io(folder):
         for op, letter in (("Read", "r"), ("Write", "w")):
             if (value := values.get(letter + what)) is not None:
-                entries.append({"major": int(major), "minor": int(minor), "op": op, "value": int(value)})
+                entries.append({"major": major, "minor": minor, "op": op, "value": value})
     return entries or None
 
 
-def _oom_kills(folder: str) -> int:
-    return _flat(folder, "memory.events").get("oom_kill", 0)
-
-
-def _flat(folder: str, name: str) -> dict[str, int]:
-    return cgroup.parse_flat(_text(folder, name))
-
-
-def _number(folder: str, name: str, none: int | None = _UNLIMITED) -> int | None:
-    text = _text(folder, name).strip()
-    return none if text == "max" else int(text) if text else None
+def _limit_of_tasks(folder: str) -> int | None:
+    limit = cgroup.number(folder, "pids.max")
+    return None if limit == cgroup.UNLIMITED else limit
 
 
 def _list(folder: str, name: str) -> list[int] | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ...errors import NotFound
 from ...linux import cgroup
-from . import stats
 from .loop import URGENT
 
 if TYPE_CHECKING:
@@ -76,12 +75,12 @@ def watch_memory(container: Container, loop: Loop, killed: Callable[[], None]) -
     if folder is None or not os.path.exists(f"{folder}/memory.events"):
         return
     file = os.open(f"{folder}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
-    seen = stats.oom_kills(folder)
+    seen = cgroup.oom_kills(folder)
 
     def changed(ready: int) -> None:
         nonlocal seen
         os.pread(file, 4096, 0)  # reading it is what clears the mark
-        kills = stats.oom_kills(folder)
+        kills = cgroup.oom_kills(folder)
         if kills > seen:
             killed()
         seen = kills
