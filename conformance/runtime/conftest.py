@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,13 @@ def container(make: Make) -> Container:
 def running(container: Container) -> Container:
     """A container whose program sleeps."""
     return container.args("sleep", "1000").create().start()
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Path]:
+    """A network namespace that belongs to the host's user namespace, by a path."""
+    path = tmp_path / "network"
+    path.touch()
+    subprocess.run(["unshare", f"--net={path}", "true"], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)

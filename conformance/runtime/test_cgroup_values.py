@@ -16,6 +16,7 @@ from .conftest import Make
 from .harness import Container, Failure
 from .test_refusals import expect_refused
 from .test_resources import MIB, read, sleeping
+from .test_user_namespace import in_user_namespace
 
 pytestmark = pytest.mark.needs("root", "cgroup-v2")
 
@@ -107,15 +108,8 @@ def with_cgroup_mount(container: Container, *options: str) -> Container:
 
 def mapped(container: Container) -> Container:
     """With root inside being another user outside: only then there is somebody else to own the cgroup."""
-    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
-    container.linux["namespaces"] += [{"type": "user"}, {"type": "cgroup"}]
-    container.linux.update(uidMappings=mapping, gidMappings=mapping)
-    for path in (container.bundle, *container.bundle.rglob("*")):
-        os.chown(path, 100000, 100000, follow_symlinks=False)
-    for parent in container.bundle.parents:
-        if parent.stat().st_uid == 0 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o111)
-    return container
+    container.linux["namespaces"].append({"type": "cgroup"})
+    return in_user_namespace(container)
 
 
 @pytest.mark.clause(

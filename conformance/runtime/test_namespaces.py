@@ -93,16 +93,6 @@ def test_the_root_is_built_in_a_mount_namespace_that_is_joined(container: Contai
     assert " /dev/pts " in container.written()
 
 
-@pytest.fixture
-def network(tmp_path: Path) -> Iterator[Path]:
-    """A network namespace by a path."""
-    path = tmp_path / "network"
-    path.touch()
-    subprocess.run(["unshare", f"--net={path}", "true"], check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
-
-
 @pytest.mark.clause("linux.namespaces.path")
 def test_a_namespace_that_a_mount_keeps_is_joined(container: Container, network: Path) -> None:
     with_namespace(container, "network", str(network)).args("sleep", "1000").create()

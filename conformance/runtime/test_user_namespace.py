@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,25 +104,13 @@ def test_the_namespaces_of_another_user_namespace_are_joined_with_it(make: Make)
         assert namespace(second.pid, file) == namespace(first.pid, file)
 
 
-@pytest.fixture
-def host_network(tmp_path: Path) -> Iterator[Path]:
-    """A network namespace that belongs to the host's user namespace, by a path."""
-    path = tmp_path / "network"
-    path.touch()
-    subprocess.run(["unshare", f"--net={path}", "true"], check=True)
-    yield path
-    subprocess.run(["umount", path], check=True)
-
-
 @pytest.mark.clause("linux.namespaces.user", "linux.namespaces.path")
-def test_a_namespace_of_the_hosts_can_be_joined_with_a_new_user_namespace(
-    container: Container, host_network: Path
-) -> None:
+def test_a_namespace_of_the_hosts_can_be_joined_with_a_new_user_namespace(container: Container, network: Path) -> None:
     for each in container.linux["namespaces"]:
         if each["type"] == "network":
-            each["path"] = str(host_network)
+            each["path"] = str(network)
     in_user_namespace(container).args("sleep", "1000").create()
-    assert os.stat(f"/proc/{container.pid}/ns/net").st_ino == os.stat(host_network).st_ino
+    assert os.stat(f"/proc/{container.pid}/ns/net").st_ino == os.stat(network).st_ino
 
 
 @pytest.mark.clause("linux.namespaces.user", "config.mounts.type")
