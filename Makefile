@@ -31,6 +31,7 @@ if [ -n "$$missing" ]; then \
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2) $$missing; fi
 endef
 
+.NOTPARALLEL:  # runs beside each other would make each other slow, and time out
 .PHONY: install check demo test conformance conformance-report docs bench guest power side-by-side vagrant clean
 
 install: .venv/installed
@@ -55,17 +56,31 @@ check: install
 
 # Each test of a seam is asked of the real software and then of ours; a test that the real one fails is wrong.
 # What this host lacks (pure cgroup v2, AppArmor), a test finds in a guest; see vm/.
-conformance: install
-	$(call run,runtime-runc) conformance/runtime --runtime=runc
-	$(call run,runtime-minirunc) conformance/runtime --runtime=minirunc
-	$(call run,daemon-containerd) conformance/daemon --target=containerd
-	$(call run,daemon-ours) conformance/daemon --target=minicontainerd -k 'not side_by_side and not joints'
-	$(call run,daemon-containerd-minictr) conformance/daemon --target=containerd --client=minictr -k '$(NOT_TWICE)'
-	$(call run,daemon-ours-minictr) conformance/daemon --target=minicontainerd --client=minictr -k '$(NOT_TWICE)'
-	$(call run,layers) conformance/layers
-	$(call run,crash) conformance/crash
-	$(call run,cni-debian) conformance/cni --plugins=/usr/lib/cni
-	$(call run,cni-ours) conformance/cni --plugins=minicontainerd --target=minicontainerd
+CONFORMANCE := runtime-runc runtime-minirunc daemon-containerd daemon-ours daemon-containerd-minictr daemon-ours-minictr \
+	layers crash cni-debian cni-ours
+.PHONY: $(CONFORMANCE)
+
+conformance: $(CONFORMANCE)
+
+runtime-runc runtime-minirunc: runtime-%: install
+	$(call run,$@) conformance/runtime --runtime=$*
+
+daemon-containerd: install
+	$(call run,$@) conformance/daemon --target=containerd
+daemon-ours: install
+	$(call run,$@) conformance/daemon --target=minicontainerd -k 'not side_by_side and not joints'
+daemon-containerd-minictr: install
+	$(call run,$@) conformance/daemon --target=containerd --client=minictr -k '$(NOT_TWICE)'
+daemon-ours-minictr: install
+	$(call run,$@) conformance/daemon --target=minicontainerd --client=minictr -k '$(NOT_TWICE)'
+
+layers crash: install
+	$(call run,$@) conformance/$@
+
+cni-debian: install
+	$(call run,$@) conformance/cni --plugins=/usr/lib/cni
+cni-ours: install
+	$(call run,$@) conformance/cni --plugins=minicontainerd --target=minicontainerd
 
 # The runtime seam, clause by clause, on three runtimes and two kinds of host; a quarter of an hour where there is no KVM.
 # A run that fails does not end the others: the report says what failed, and fails. Runs of your own fit in beside these.
@@ -85,12 +100,21 @@ conformance-report: install
 CRUN := lifecycle filesystem isolation process resources device_rules attacks
 
 # The guest's own tests, and what a host with version 1 beside version 2 cannot show: crun at all, ours on such a host.
-guest: install
+GUEST := guest-itself guest-runtime-crun guest-runtime-minirunc guest-power
+.PHONY: saved $(GUEST)
+
+guest: $(GUEST)
+
+saved: install
 	$(BIN)/python -m vm save
-	$(call run,guest) vm -k 'not zfs'
-	$(call run,guest-runtime-crun) $(addprefix conformance/runtime/test_,$(addsuffix .py,$(CRUN))) --in-vm --runtime=crun
-	$(call run,guest-runtime-minirunc) conformance/runtime/test_lifecycle.py --in-vm --runtime=minirunc
-	$(call run,power) conformance/power
+guest-itself: saved
+	$(call run,$@) vm -k 'not zfs'
+guest-runtime-crun: saved
+	$(call run,$@) $(addprefix conformance/runtime/test_,$(addsuffix .py,$(CRUN))) --in-vm --runtime=crun
+guest-runtime-minirunc: saved
+	$(call run,$@) conformance/runtime/test_lifecycle.py --in-vm --runtime=minirunc
+guest-power: saved
+	$(call run,$@) conformance/power
 
 # The power cut a hundred times, about an hour without KVM; an eternity of other moments with SEED=2, 3, ...
 power: install
@@ -117,10 +141,10 @@ bench: install
 docs: install
 	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html
 
-# Whatever fails, the summary is the last thing to be read.
+# A run that fails does not end the others, and whatever fails, the summary is the last thing to be read.
 test:
 	rm -rf $(RUNS)
-	status=0; $(MAKE) check docs conformance guest || status=$$?; \
+	status=0; $(MAKE) --keep-going check docs conformance guest || status=$$?; \
 	$(BIN)/python -m conformance.summary $(RUNS) && exit $$status
 
 clean:
