@@ -33,6 +33,11 @@ def command(container: Container, *words: str) -> list[str]:
     return [container.runtime.program, "--root", str(container.runtime.root), "--log", log, *words]
 
 
+def sized(size: str) -> str:
+    """The shell's words to wait until its terminal has *size*, which runc sets when the program runs already."""
+    return f'until [ "$({SIZE} 2>/dev/null)" = "{size}" ]; do sleep 0.05; done'
+
+
 @contextlib.contextmanager
 def console(container: Container, *words: str) -> Iterator[int]:
     """The master that arrives at the console socket given to a command."""
@@ -72,9 +77,7 @@ def test_run_in_the_foreground_is_the_callers_terminal(terminal: Container) -> N
 
 @pytest.mark.clause("cli.run.terminal-size")
 def test_the_size_is_the_callers_and_follows_it(terminal: Container) -> None:
-    # runc sets it when the program runs already.
-    sized = f'until [ "$({SIZE} 2>/dev/null)" = "31 91" ]; do sleep 0.05; done'
-    terminal.shell(f"trap '{SIZE}' WINCH; {sized}; echo ready; while :; do sleep 0.1; done")
+    terminal.shell(f"trap '{SIZE}' WINCH; {sized('31 91')}; echo ready; while :; do sleep 0.1; done")
     with Person(command(terminal, "run", "--bundle", str(terminal.bundle), terminal.id), 31, 91) as person:
         person.sees("ready")
         person.resize(42, 120)
@@ -114,9 +117,9 @@ def test_a_size_without_a_terminal_means_nothing(container: Container) -> None:
 def test_exec_gives_its_process_a_terminal(terminal: Container) -> None:
     terminal.process["terminal"] = False
     terminal.args("sleep", "1000").create().start()
-    words = command(terminal, "exec", "--tty", terminal.id, "sh", "-c", f"{SIZE}; read word; echo $word $(tty); exit 4")
-    with Person(words, 25, 77) as person:
-        person.sees("25 77")
+    script = f"{sized('25 77')}; echo ready; read word; echo $word $(tty); exit 4"
+    with Person(command(terminal, "exec", "--tty", terminal.id, "sh", "-c", script), 25, 77) as person:
+        person.sees("ready")
         person.type("typed\n")
         person.sees("typed /dev/pts/")
         assert person.leaves() == 4
