@@ -141,6 +141,44 @@ def test_calls_of_an_architecture_that_is_not_listed_are_not_possible(container:
     assert container.shell("/program; echo $?").run().endswith("7\n" if listed else DIED)
 
 
+FUTURE = 999
+"""The number of a call that no kernel has yet."""
+LONG, INTERRUPT = b"\x0f\x05", b"\xcd\x80"
+"""The ways into the kernel: that of 64 bits, and that of 32."""
+
+
+@pytest.mark.clause("cli.seccomp.unknown-calls")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is made of instructions of x86_64")
+@pytest.mark.parametrize(
+    ("number", "entry", "default", "status"),
+    [
+        pytest.param(FUTURE, LONG, {}, 38, id="new"),
+        pytest.param(FUTURE, INTERRUPT, {}, 38, id="new-x86"),
+        pytest.param(FUTURE | 1 << 30, LONG, {}, 38, id="new-x32"),
+        pytest.param(FUTURE, LONG, {"defaultErrnoRet": 28}, 38, id="new-errno"),
+        pytest.param(FUTURE, LONG, {"defaultAction": "SCMP_ACT_KILL_PROCESS"}, 38, id="new-kill"),
+        pytest.param(FUTURE, LONG, {"defaultAction": "SCMP_ACT_TRAP"}, 38, id="new-trap"),
+        pytest.param(83, LONG, {}, 1, id="mkdir"),
+        pytest.param(39, INTERRUPT, {}, 1, id="mkdir-x86"),
+        pytest.param(83, LONG, {"defaultErrnoRet": 28}, 28, id="mkdir-errno"),
+    ],
+)
+def test_a_call_newer_than_the_filter_is_not_there(
+    container: Container, number: int, entry: bytes, default: dict[str, Any], status: int
+) -> None:
+    """A C library that meets ENOSYS takes the older call; with EPERM it gives up."""
+    code = b"\xb8" + struct.pack("<I", number) + entry  # mov eax, number; and in
+    code += b"\xf7\xd8\x89\xc7\xb8\x3c\0\0\0" + LONG  # exit(-eax)
+    program = container.rootfs / "program"
+    program.write_bytes(_loaded(code))
+    program.chmod(0o755)
+    allowed = {"names": sorted(_known_calls() - {*MKDIR}), "action": "SCMP_ACT_ALLOW"}
+    architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+    asked = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [allowed], "architectures": architectures, **default}
+    container.linux["seccomp"] = asked
+    assert container.shell("/program; echo $?").run() == f"{status}\n"
+
+
 def _loaded(code: bytes) -> bytes:
     """A program for x86_64 that is *code* and nothing else."""
     header = bytearray(elf(62, "x"))[:120]

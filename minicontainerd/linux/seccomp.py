@@ -15,6 +15,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import unknown_calls
 from .libc import NUMBERS, os_error, syscall
 from .tell import act
 
@@ -34,6 +35,7 @@ _ACTIONS = {
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
 _WITH_NUMBER = {"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"}
+_PERMISSIVE = {"SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"}
 _OPERATORS = [
     "SCMP_CMP_NE",
     "SCMP_CMP_LT",
@@ -109,7 +111,10 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
+    library.seccomp_arch_native.restype = ctypes.c_uint32
+    library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
     library.seccomp_arch_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    library.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
     library.seccomp_rule_add_array.argtypes = [
         ctypes.c_void_p,
         ctypes.c_uint32,
@@ -134,16 +139,19 @@ def compile(config: Mapping[str, Any]) -> Program:
     context = library.seccomp_init(_action(config["defaultAction"], config.get("defaultErrnoRet")))
     if not context:
         raise OSError(errno.EINVAL, "seccomp_init refuses the default action")
+    architectures = {library.seccomp_arch_native()}
     try:
         for name in config.get("architectures") or []:
             word = name.removeprefix("SCMP_ARCH_").lower()
             token = library.seccomp_arch_resolve_name(word.encode())
             if not token:
                 raise ValueError(f"invalid seccomp architecture {name!r}")
+            architectures.add(token)
             _check(library.seccomp_arch_add(context, token), f"architecture {name}", but=errno.EEXIST)
         for rule in config.get("syscalls") or []:
             _add(library, context, rule, config)
-        return Program(_export(library, context), _flags(config.get("flags"), notifies), notifies)
+        instructions = unknown_calls.stub(_highest(library, architectures, config)) + _export(library, context)
+        return Program(instructions, _flags(config.get("flags"), notifies), notifies)
     finally:
         library.seccomp_release(context)
 
@@ -176,6 +184,18 @@ def _add(library: ctypes.CDLL, context: int, rule: Mapping[str, Any], config: Ma
         for group in groups:
             array = (_Comparison * len(group))(*group)
             _check(library.seccomp_rule_add_array(context, action, number, len(group), array), f"rule for {name}")
+
+
+def _highest(library: ctypes.CDLL, architectures: set[int], config: Mapping[str, Any]) -> dict[int, int]:
+    """The highest call that the rules name, for each architecture that has one; none where newer ones are welcome."""
+    if config["defaultAction"] in _PERMISSIVE or config.get("defaultErrnoRet") == errno.ENOSYS:
+        return {}
+    names = {name.encode() for rule in config.get("syscalls") or [] for name in rule["names"]}
+    found = {
+        architecture: max((library.seccomp_syscall_resolve_name_arch(architecture, name) for name in names), default=-1)
+        for architecture in architectures
+    }
+    return {architecture: number for architecture, number in found.items() if number > 0}  # below 0: not there
 
 
 def _action(name: str, number: int | None) -> int:
