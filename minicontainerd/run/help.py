@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .flags import SWITCH
 
 if TYPE_CHECKING:
-    from .main import Command
+    from .dispatch import Command
 
 ABOUT = """minirunc runs a container from a bundle: a folder with a config.json and a root filesystem. The simplest:
 

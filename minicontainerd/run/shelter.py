@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..linux.mount import ATTR, mount_setattr, open_tree
+from ..linux.readonly import readonly_clone
 
 _OWN = "/proc/self/exe"
 
@@ -38,10 +38,8 @@ def enter() -> None:
         _restore_name()
         return
     try:
-        tree = open_tree(os.readlink(_OWN), clone=True)
-        mount_setattr(tree, set=ATTR.RDONLY)
         # Python finds its libraries, and a virtual environment, by the first word: that stays as it was.
-        os.execve(tree, [sys.executable, *sys.orig_argv[1:]], os.environ)
+        os.execve(readonly_clone(os.readlink(_OWN)), [sys.executable, *sys.orig_argv[1:]], os.environ)
     except OSError:
         return  # ENOSYS, EPERM: see above
 
