@@ -12,9 +12,11 @@ With ``--vm=never``, or where no guest can be started, they are skipped with tha
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shlex
 import threading
+import uuid
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,12 @@ MARK = "\x1e"
 """Begins a line that the guest's side sends: ASCII's record separator."""
 
 OURS = ("--in-vm", "--vm")
-PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file", "--record")
+PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file", "--record", "--cov-report")
 """Options that are about this side."""
+
+COVERAGE = "/run/coverage"
+"""Where pytest-cov keeps in the guest what ran there. It comes back beside the file of this side's run, which takes in
+what it finds there; that /src is the top of the repository, pyproject.toml tells it."""
 
 
 ENVIRONMENT = (  # plugins that nobody asked for take seconds to import in the guest
@@ -225,10 +231,17 @@ def _guest(
             machine.run("cat > /run/ids", input="\n".join(ids).encode())  # as an argument it may be too long for ssh
             ended = machine.run(_command(config, ids, machine.slowdown), line=line, seconds=120)
             said.append(f"{ended.err}\npytest in the guest ended with {ended.code}")
+            if _measures_coverage(config):
+                own = os.environ.get("COVERAGE_FILE") or ".coverage"
+                machine.copy_out(COVERAGE, config.invocation_params.dir / f"{own}.guest-{uuid.uuid4().hex[:8]}")
     except Exception as error:  # whatever it was becomes the failure of the tests that have no result
         said.append(f"{type(error).__name__}: {error}")
     finally:
         reports.put(("end", (ids, "\n".join(said)[-6000:])))
+
+
+def _measures_coverage(config: pytest.Config) -> bool:
+    return bool(getattr(config.option, "cov_source", None))
 
 
 def _command(config: pytest.Config, ids: list[str], slowdown: float) -> str:
@@ -239,8 +252,11 @@ def _command(config: pytest.Config, ids: list[str], slowdown: float) -> str:
     plugins = ["-p", "no:cacheprovider", "-p", "vm.guest", "--guest-ids=/run/ids", "--vm=never"]
     if any(id.startswith("tests/") for id in ids):
         plugins += ["-p", "_hypothesis_pytestplugin"]
+    if _measures_coverage(config):
+        plugins += ["-p", "pytest_cov", "--cov-report="]
     words = shlex.join(["/opt/venv/bin/python", "-m", "pytest", *plugins, *arguments])
-    return f"cd {folder}; {ENVIRONMENT} MINICONTAINERD_PATIENCE={slowdown:.1f}; {words}"
+    environment = f"{ENVIRONMENT} MINICONTAINERD_PATIENCE={slowdown:.1f} COVERAGE_FILE={COVERAGE}"
+    return f"cd {folder}; {environment}; {words}"
 
 
 def _tell(config: pytest.Config) -> Any:

@@ -11,8 +11,8 @@ from pathlib import Path
 from vm.recipe import ROOT
 
 
-def _pytest(*arguments: str) -> tuple[int, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+def _pytest(*arguments: str, **more: str) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | more
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout + done.stderr
@@ -37,6 +37,18 @@ def test_two_guests_share_the_files() -> None:
         "--in-vm", "-n", "2", "vm/examples/outcomes.py", "vm/examples/needy.py", "-k", "passes or alone"
     )
     assert (code, "2 passed" in said) == (0, True), said
+
+
+def test_coverage_arrives_as_if_it_had_run_here(tmp_path: Path) -> None:
+    file = tmp_path / "coverage"
+    code, said = _pytest(
+        *("--in-vm", "tests/linux/test_mount_options.py", "--cov=minicontainerd.linux", "--cov-report=term"),
+        COVERAGE_FILE=str(file),
+    )
+    assert code == 0, said
+    lines = {words[0]: int(words[3].rstrip("%")) for line in said.splitlines() if len(words := line.split()) == 4}
+    assert lines["minicontainerd/linux/mount_options.py"] > 80 > lines["minicontainerd/linux/seccomp.py"]
+    assert [path.name for path in tmp_path.iterdir()] == ["coverage"]
 
 
 def test_what_this_host_lacks_runs_in_a_guest() -> None:
