@@ -37,12 +37,17 @@ class Failure(Exception):
 
 
 class Runtime:
-    """A runtime's program and the folder where it keeps its containers."""
+    """A runtime's program and the folder where it keeps its containers.
+
+    Before every command come *flags*, and before the program *within*, a program like nsenter(1) that starts it.
+    """
 
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
         self.folder = folder
         self.root = folder / "root"
+        self.within: tuple[str, ...] = ()
+        self.flags: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -56,7 +61,7 @@ class Runtime:
         """
         log, output = self.folder / "log.json", self.folder / f"output-{next(_numbers)}"
         log.unlink(missing_ok=True)
-        command = [self.program, "--root", str(self.root), "--log", str(log), "--log-format", "json", *arguments]
+        command = [*self.words(log), *arguments]
         with output.open("wb+") as file:
             result = subprocess.run(
                 command,
@@ -70,6 +75,11 @@ class Runtime:
         if result.returncode != 0:
             raise Failure(" ".join(arguments), result.returncode, self.last_error(log) or said)
         return said
+
+    def words(self, log: Path) -> list[str]:
+        """How every command begins."""
+        root = ("--root", str(self.root), "--log", str(log), "--log-format", "json")
+        return [*self.within, self.program, *root, *self.flags]
 
     def last_error(self, log: Path) -> str:
         """The reason, as containerd's shim finds it: the last line of level ``error``."""
@@ -118,8 +128,8 @@ class Container:
         (self.bundle / "config.json").write_text(json.dumps(self.config))
         log = self.bundle / "log.json"
         log.unlink(missing_ok=True)
-        command = [self.runtime.program, "--root", str(self.runtime.root), "--log", str(log), "--log-format", "json"]
-        command += ["create", "--bundle", str(self.bundle), "--pid-file", str(self.pid_file), *flags, self.id]
+        command = [*self.runtime.words(log), "create", "--bundle", str(self.bundle), "--pid-file", str(self.pid_file)]
+        command += [*flags, self.id]
         with self.output.open("wb") as file:
             result = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=patience(30), check=False

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .links import Link, of_link
@@ -26,7 +27,7 @@ _FAMILIES = {4: 2, 6: 10}
 _ADDRESS, _LOCAL, _BROADCAST = 1, 2, 4
 _DST, _OIF, _GATEWAY, _PRIORITY, _METRICS, _TABLE = 1, 4, 5, 6, 8, 15
 _METRIC_MTU, _METRIC_ADVMSS = 2, 8
-_NODAD = 0x02
+_NODAD, _PERMANENT = 0x02, 0x80
 _MAIN_TABLE, _PROTOCOL_BOOT, _UNICAST, _ONLINK = 254, 3, 1, 4
 UNIVERSE, LINK, HOST = 0, 253, 254
 """Scopes: anywhere, on this wire, on this machine."""
@@ -51,14 +52,24 @@ class Route(NamedTuple):
 
 def addresses(net: Netlink, device: Link, *, everywhere: bool = False) -> list[Address]:
     """The addresses of an interface; those that every interface of IPv6 has by itself only if *everywhere*."""
-    found = []
+    return [
+        address for address, scope, _ in _addresses(net, device) if scope != LINK or address.version == 4 or everywhere
+    ]
+
+
+def lasting_addresses(net: Netlink, device: Link) -> list[Address]:
+    """Those that somebody gave the interface, with no time to live, for traffic beyond the link: of global scope."""
+    return [address for address, scope, flags in _addresses(net, device) if scope == UNIVERSE and flags & _PERMANENT]
+
+
+def _addresses(net: Netlink, device: Link) -> Iterator[tuple[Address, int, int]]:
+    """Each address of an interface, with its scope and flags."""
     for family in _FAMILIES.values():
         for message in net.list(_GETADDR, _ADDR.pack(family, 0, 0, 0, device.ifindex)):
-            _, length, _, scope, its_index = _ADDR.unpack_from(message)
+            _, length, flags, scope, its_index = _ADDR.unpack_from(message)
             parts = attributes(message[_ADDR.size :])
-            if its_index == device.ifindex and (scope != LINK or family == _FAMILIES[4] or everywhere):
-                found.append(_interface(parts.get(_LOCAL) or parts[_ADDRESS], length))
-    return found
+            if its_index == device.ifindex:
+                yield _interface(parts.get(_LOCAL) or parts[_ADDRESS], length), scope, flags
 
 
 @act("ip-address(8)", device=of_link, by_hand=typed(lambda a: f"ip address add {a['address']} dev {a['device'].name}"))

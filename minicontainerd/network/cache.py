@@ -33,8 +33,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidArgument
+from ..linux.ifname import check_ifname
 from .config import Network
-from .names import check_ifname, is_name
+from .names import is_name
 from .result import Result, read
 
 FOLDER = "/var/lib/cni"

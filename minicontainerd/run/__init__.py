@@ -7,7 +7,8 @@ makes one from a *bundle*: a config.json and a root filesystem. It knows nothing
 The path of ``create``, in the order to read it:
 
 =========== ============================================================================================
-main        the command line: the commands and their flags; help: what it says of itself
+main        the program: out of reach (shelter), then
+dispatch    the command line: the commands and their flags; help: what it says of itself
 commands    each of them, as one call of what follows; requests: flags that become a process, or limits
 create      the parent's half: record, cgroup, fork, hooks, until the child waits at the FIFO
 birth       the fork between them, straight into place
@@ -17,6 +18,7 @@ sources     what is bound into a container, in hand before it is out of reach; w
 rootfs      the child's filesystem: mounts on resolved descriptors, pivot_root, what is hidden
 copyup      a tmpfs that begins as a copy of what it covers
 devices     the few nodes and links of /dev
+netdevices  interfaces of the host that become the container's
 privileges  capabilities, user, groups
 program     which file is executed, with which environment and limits
 attributes  schedule, memory policy, personality and what else a process carries along
@@ -25,7 +27,7 @@ operate     start, kill, pause, delete: what is done with a container that exist
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it
 cgroups     where its group is, and what is written there; limits: what that is, in version 2;
-            device_rules: the one that is a program
+            device_rules: the one that is a program; units: the group as systemd's, asked over systemd
 statistics  what a container uses, for ``events``
 explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
@@ -40,7 +42,6 @@ shim/       the daemon's side: a package with a first page of its own
 What a hostile image or container may try, and which line of this room stands against it, is in
 conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works when its guard is taken out.
 
-Left out: checkpoints (CRIU), systemd's cgroups, SELinux, Intel RDT, network devices to be moved in. Each is refused by
-name where it is asked for.
+Left out: checkpoints (CRIU), SELinux, Intel RDT. Each is refused by name where it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """

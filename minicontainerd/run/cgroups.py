@@ -83,12 +83,6 @@ def is_closed(config: Spec, folder: str) -> bool:
     return True
 
 
-def limit_tasks(folder: str, resources: Resources) -> None:
-    """Set the limit of tasks, with the container's first process born: 0 would have kept it out, 1 its stage."""
-    if pids := resources.get("pids"):
-        apply(folder, {"pids": pids})
-
-
 def check_unused(folder: str) -> None:
     """A group that is there will do if nobody is in it and it would let a process run.
 

@@ -30,6 +30,7 @@ class Context(NamedTuple):
     log: Log
     criu: str = "criu"
     rootless: str = "auto"
+    systemd: bool = False
 
     def container(self, id: str) -> state.Container:
         return state.load(self.root, id)
@@ -261,6 +262,7 @@ def _options(context: Context, flags: Flags) -> Options:
         new_keyring=not flags.on("no-new-keyring"),
         preserved=flags.number("preserve-fds") or 0,
         may_lack_cgroup=_is_rootless(context.rootless),
+        systemd=context.systemd,
         warn=context.log.warning,
     )
 

@@ -7,6 +7,7 @@
     open the namespaces to join, compile the filter
     fork (birth.py) ───────────────────────▶  into cgroup and namespaces
     limits of init, its pid in the record ◀── inside
+    network devices move to it
     go ────────────────────────────────────▶  mounts, devices
     prestart and createRuntime hooks       ◀── mounted
     go ────────────────────────────────────▶  pivot, terminal, rights, filter
@@ -34,7 +35,7 @@ from .validate import load_config
 from .words import reason, told_as
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Box, Linux, Process, Spec
+    from ..oci.runtime import Box, Linux, Process, Resources, Spec
 
 
 class Options(NamedTuple):
@@ -42,7 +43,7 @@ class Options(NamedTuple):
 
     *streams* become the program's 0, 1 and 2; *console* is a connected unix socket to which the master of its
     terminal is sent instead; *preserved* more descriptors, from 3 up, are passed on as well. An
-    ordinary user's container *may_lack_cgroup*, if it asks for no limit.
+    ordinary user's container *may_lack_cgroup*, if it asks for no limit. With *systemd*, it makes the cgroup.
     """
 
     pid_file: str = ""
@@ -54,6 +55,7 @@ class Options(NamedTuple):
     size: Box | None = None  # of its terminal, from its first moment
     streams: tuple[int, int, int] = (0, 1, 2)
     may_lack_cgroup: bool = False
+    systemd: bool = False
     warn: Callable[[str], None] = lambda message: None
 
 
@@ -69,7 +71,7 @@ def create(root: str, id: str, bundle: str, options: Options) -> Container:
     bundle = os.path.realpath(bundle)
     config = load_config(bundle)
     check_terminal(bool(config["process"].get("terminal")), options.console)
-    container = _record(root, id, bundle, config)
+    container = _record(root, id, bundle, config, options)
     with explained(config, by="runtime"):
         try:
             container.save()  # first of all: whoever cleans up after us if we are killed has to know the cgroup
@@ -94,12 +96,13 @@ def check_terminal(wanted: bool, console: int) -> None:
         raise InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
+def _record(root: str, id: str, bundle: str, config: Spec, options: Options) -> Container:
     """The container's folder; making it is what claims the id."""
     rootfs = os.path.realpath(os.path.join(bundle, config["root"]["path"]))
     if not os.path.isdir(rootfs):
         raise NotFound(f"invalid rootfs: stat {rootfs}: no such file or directory")
-    container = Container(root, id, bundle, rootfs, state.now(), config, cgroups.folder_of(config, id), creating=True)
+    unit, group = _unit(config, id) if options.systemd else ("", cgroups.folder_of(config, id))
+    container = Container(root, id, bundle, rootfs, state.now(), config, group, creating=True, unit=unit)
     disk.ensure_directory(root, 0o700)
     try:
         disk.make_directory(container.folder, 0o711)
@@ -113,15 +116,18 @@ def _record(root: str, id: str, bundle: str, config: Spec) -> Container:
     return container
 
 
+def _unit(config: Spec, id: str) -> tuple[str, str]:
+    """The name of the unit that systemd will make, and the folder of its cgroup."""
+    from . import units
+
+    unit = units.unit_of(config, id)
+    return unit.name, units.folder_of(unit)
+
+
 def _bring_up(container: Container, options: Options) -> Container:
     linux: Linux = container.config.get("linux", {})
-    if options.may_lack_cgroup and cgroups.is_closed(container.config, container.cgroup):
-        container = container._replace(cgroup="")
-        options.warn("no right to make a cgroup; no limit is asked for, so the container has none of its own")
-    else:
-        cgroups.create(container.cgroup, linux.get("resources") or {})
-        cgroups.give_away(container.cgroup, container.config)
     with contextlib.ExitStack() as held:
+        container = _make_group(container, options, held)
         plan = _plan(container, options, held)
         with step(
             "fork a child into its cgroup and namespaces",
@@ -134,10 +140,13 @@ def _bring_up(container: Container, options: Options) -> Container:
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
-        if container.cgroup:
-            cgroups.limit_tasks(container.cgroup, linux.get("resources") or {})
+        _limit_tasks(container)
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
+        if wanted := linux.get("netDevices"):
+            from . import netdevices
+
+            netdevices.move(wanted, pid)
         talk.say("go")
         birth.expect(talk.hear(), "mounted")
         _run_hooks(container)
@@ -146,6 +155,41 @@ def _bring_up(container: Container, options: Options) -> Container:
     container = container._replace(creating=False)
     container.save()
     return container
+
+
+def _make_group(container: Container, options: Options, held: contextlib.ExitStack) -> Container:
+    """The container's cgroup with its limits, if it can have one; what *held* has keeps it there until it is used."""
+    resources = container.config.get("linux", {}).get("resources") or {}
+    if container.unit:
+        from . import units
+
+        held.enter_context(units.started(units.unit_of(container.config, container.id), container.id, resources))
+    elif options.may_lack_cgroup and cgroups.is_closed(container.config, container.cgroup):
+        options.warn("no right to make a cgroup; no limit is asked for, so the container has none of its own")
+        return container._replace(cgroup="")
+    cgroups.create(container.cgroup, resources)
+    cgroups.give_away(container.cgroup, container.config)
+    return container
+
+
+def _limit_tasks(container: Container) -> None:
+    """Set the limit of tasks, with the container's first process born: 0 would have kept it out, 1 its stage."""
+    resources = container.config.get("linux", {}).get("resources") or {}
+    if container.cgroup and (pids := resources.get("pids")):
+        limit(container, {"pids": pids})
+
+
+def limit(container: Container, resources: Resources) -> None:
+    """Set the limits that *resources* asks for; where the cgroup is a unit of systemd's, also there.
+
+    Raises:
+        FailedPrecondition: a controller is not there, or systemd does not want it.
+    """
+    if container.unit:
+        from . import units
+
+        units.limit(container.unit, resources)
+    cgroups.apply(container.cgroup, resources)
 
 
 def _plan(container: Container, options: Options, held: contextlib.ExitStack) -> child.Plan:
@@ -265,9 +309,18 @@ def undo(container: Container, warn: Callable[[str], None]) -> None:
         if container.pid:
             birth.reap(container.pid)
     with _forgiving():
-        cgroups.remove(container.cgroup)
+        remove_group(container)
     remove_folder(container)
     hooks.run_warning(container.config, "poststop", hooks.state_of(container, "stopped", 0), warn)
+
+
+def remove_group(container: Container) -> None:
+    """Remove the cgroup, in which nothing lives any more, and systemd's unit of it."""
+    if container.unit:
+        from . import units
+
+        units.stop(container.unit)
+    cgroups.remove(container.cgroup)
 
 
 @contextlib.contextmanager

@@ -165,7 +165,7 @@ def update(container: Container, resources: Resources) -> None:
     """
     if container.status() == "stopped":
         raise FailedPrecondition("container not running")
-    cgroups.apply(container.cgroup, _completed(resources, container.config.get("linux", {}).get("resources") or {}))
+    create.limit(container, _completed(resources, container.config.get("linux", {}).get("resources") or {}))
 
 
 def _completed(resources: Resources, former: Resources) -> Resources:
@@ -205,7 +205,7 @@ def delete(container: Container, warn: Warn, *, force: bool = False) -> None:
         if status != "stopped":
             _end(container)
         cgroups.kill(container.cgroup)  # without a pid namespace some may have outlived the first
-        cgroups.remove(container.cgroup)
+        create.remove_group(container)
     create.remove_folder(container)
     hooks.run_warning(container.config, "poststop", hooks.state_of(container, "stopped", 0), warn)
 

@@ -81,7 +81,7 @@ def features() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(capabilities.NAMES),
-            "cgroup": {"v1": False, "v2": True, "systemd": False, "systemdUser": False},
+            "cgroup": {"v1": False, "v2": True, "systemd": True, "systemdUser": True},
             "seccomp": {
                 "enabled": True,
                 "actions": seccomp.ACTIONS,
@@ -94,6 +94,7 @@ def features() -> dict[str, Any]:
             "intelRdt": {"enabled": False},
             "apparmor": {"enabled": apparmor.is_enabled()},
             "selinux": {"enabled": False},
+            "netDevices": {"enabled": True},
             "mountExtensions": {"idmap": {"enabled": True}},
         },
     }

@@ -47,7 +47,10 @@ _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 
 
 class Container(NamedTuple):
-    """One container. *created* is in RFC 3339, *start_time* in clock ticks, *cgroup* a folder of the host."""
+    """One container. *created* is in RFC 3339, *start_time* in clock ticks, *cgroup* a folder of the host.
+
+    *unit* is the name of systemd's unit that the cgroup belongs to, if it belongs to one.
+    """
 
     root: str
     id: str
@@ -59,6 +62,7 @@ class Container(NamedTuple):
     pid: int = 0
     start_time: int = 0
     creating: bool = False
+    unit: str = ""
 
     @property
     def folder(self) -> str:

@@ -85,8 +85,8 @@ def check(config: Spec) -> None:
     if linux.get("mountLabel"):
         raise Unimplemented("mountLabel is specified in config, but SELinux is disabled or not supported")
     attributes.check_container(linux)
-    if linux.get("netDevices"):
-        raise Unimplemented("linux.netDevices is not supported")
+    if wanted := linux.get("netDevices"):
+        _network_devices(wanted, namespaces)
     if linux.get("intelRdt"):
         raise Unimplemented("intelRdt is specified in config, but " + _why_no_resource_control())
 
@@ -172,6 +172,14 @@ def _namespaces(config: Spec) -> dict[str, str]:
             raise InvalidArgument(f'malformed spec file: duplicated ns "{kind}"')
         found[kind] = each.get("path", "")
     return found
+
+
+def _network_devices(wanted: dict[str, dict[str, str]], namespaces: dict[str, str]) -> None:
+    from . import netdevices
+
+    if "network" not in namespaces:
+        raise InvalidArgument("unable to move network devices without a NET namespace")
+    netdevices.check(wanted)
 
 
 def _sysctl(name: str, namespaces: dict[str, str]) -> None:

@@ -55,6 +55,10 @@ def test_the_example_is_accepted() -> None:
         ({"mounts": [{"destination": "/x", "type": "bind", "uidMappings": [{}]}]}, "both uidMappings and gidMappings"),
         ({"mounts": [{"destination": "/x", "options": ["bind", "idmap"]}]}, "there is none"),
         ({"mounts": [{"destination": "/x", "options": ["tmpcopyup"]}]}, "only a tmpfs"),
+        ({"linux__netDevices": {"eth1": {}}, "linux__namespaces": without("network")}, "without a NET namespace"),
+        ({"linux__netDevices": {"a/b": {}}}, "cannot be the name"),
+        ({"linux__netDevices": {"eth1": {"name": "x" * 16}}}, "cannot be the name"),
+        ({"linux__netDevices": {"eth1": {"name": "x"}, "eth2": {"name": "x"}}}, "two of them shall be called 'x'"),
         ({"linux__sysctl": {"vm.swappiness": "1"}}, '"vm.swappiness" is not in a separate kernel namespace'),
         ({"linux__sysctl": {"net.x": "1"}, "linux__namespaces": without("network")}, "host network namespace"),
         ({"linux__sysctl": {"kernel.sem": "1"}, "linux__namespaces": without("ipc")}, "hosts ipc namespace"),
@@ -71,7 +75,6 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
     [
         ({"mounts": [{"destination": "/x", "options": ["idmap"]}]}, "id-mapped"),
         ({"mounts": [{"destination": "/x", "uidMappings": [{}]}]}, "id-mapped"),
-        ({"linux__netDevices": {"eth1": {}}}, "netDevices"),
         ({"linux__intelRdt": {"closID": "x"}}, "resctrl"),
         ({"linux__mountLabel": "x"}, "mountLabel"),
         ({"process__selinuxLabel": "x"}, "SELinux"),

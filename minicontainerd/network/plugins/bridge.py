@@ -30,6 +30,7 @@ import ipaddress
 import time
 from typing import Any, NamedTuple
 
+from ...linux.ifname import check_ifname
 from ...linux.links import (
     IFF,
     Link,
@@ -49,7 +50,6 @@ from ...linux.netlink import Netlink
 from ...linux.routes import Address, add_address, addresses, delete_address
 from ...linux.tell import step
 from ..failure import INVALID_CONFIG, OTHER, PluginError
-from ..names import check_ifname
 from ..result import Result
 from ..versions import NEWEST
 from . import masquerade, sandbox

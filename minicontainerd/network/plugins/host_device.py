@@ -14,11 +14,11 @@ import contextlib
 import os
 from pathlib import Path
 
+from ...linux.ifname import check_ifname
 from ...linux.links import IFF, Link, find, link, links, set_link
 from ...linux.netlink import Netlink
 from ...linux.tell import step
 from ..failure import INVALID_CONFIG, OTHER, PluginError
-from ..names import check_ifname
 from ..result import Result
 from . import ipam, sandbox
 from .skeleton import Plugin, Request, get

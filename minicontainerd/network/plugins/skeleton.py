@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from ... import __version__
 from ...errors import ContainerdError, InvalidArgument, NotFound
+from ...linux.ifname import check_ifname
 from .. import execute
 from ..failure import (
     INCOMPATIBLE_VERSION,
@@ -38,7 +39,7 @@ from ..failure import (
     PluginError,
 )
 from ..launcher import is_ours
-from ..names import check_ifname, is_name
+from ..names import is_name
 from ..result import Result, read, written
 from ..versions import SUPPORTED, at_least
 

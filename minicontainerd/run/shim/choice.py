@@ -9,7 +9,6 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Unimplemented
 from .command_line import CommandLine
 from .driver import Driver, InProcess
 
@@ -24,11 +23,7 @@ _KEYS = ("binary_name", "root", "systemd_cgroup")
 
 
 def choose(bundle: str, namespace: str, options: Options) -> Driver:
-    """The runtime that *options* ask for, from now on that of *bundle*.
-
-    Raises:
-        Unimplemented: systemd's cgroups, with our own.
-    """
+    """The runtime that *options* ask for, from now on that of *bundle*."""
     chosen = {key: value for key in _KEYS if (value := getattr(options, key))}
     driver = _driver(bundle, namespace, chosen)
     with open(os.path.join(bundle, _FILE), "w", encoding="utf-8") as file:
@@ -50,6 +45,4 @@ def _driver(bundle: str, namespace: str, chosen: dict[str, Any]) -> Driver:
     root = os.path.join(chosen.get("root") or (ROOT if program else OWN_ROOT), namespace)
     if program:
         return CommandLine(program, root, bundle, systemd)
-    if systemd:
-        raise Unimplemented("systemd cgroups are not driven here")
-    return InProcess(root)
+    return InProcess(root, systemd)

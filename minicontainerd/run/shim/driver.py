@@ -48,8 +48,9 @@ class Driver(Protocol):
 class InProcess:
     """Our runtime, as functions."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, systemd: bool = False) -> None:
         self.root = root
+        self.systemd = systemd
         self.warnings: list[str] = []
 
     def create(self, id: str, bundle: str, streams: Three, wanted: Wanted) -> tuple[int, int]:
@@ -60,6 +61,7 @@ class InProcess:
                 no_pivot=wanted.no_pivot,
                 new_keyring=wanted.new_keyring,
                 streams=streams,
+                systemd=self.systemd,
                 warn=self.warnings.append,
             )
             made = create.create(self.root, id, bundle, options)
