@@ -7,15 +7,18 @@ its limits, and that it ends when the unit is stopped. What only the files say w
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from .. import leaks
+from ..patience import patience
 from .conftest import Make
 from .harness import Container, Failure
 from .test_cgroup_values import group_of
+from .test_device_rules import CONTROL
 from .test_resources import MIB, read, sleeping
 
 pytestmark = pytest.mark.needs("root", "systemd", "cgroup-v2")
@@ -40,7 +43,10 @@ def systemd(make: Make) -> Iterator[Systemd]:
 @pytest.fixture(autouse=True)
 def no_units_left() -> Iterator[None]:
     yield
-    assert leaks.TOKEN not in systemctl("list-units", "--all", "--plain", "--no-legend", f"*{leaks.TOKEN}*.scope")
+    give_up = time.monotonic() + patience(5)
+    while left := systemctl("list-units", "--all", "--plain", "--no-legend", f"*{leaks.TOKEN}*.scope"):
+        assert time.monotonic() < give_up, left
+        time.sleep(0.05)
 
 
 def systemctl(*words: str) -> str:
@@ -51,6 +57,11 @@ def unit_of(container: Container) -> str:
     return f"{PREFIX}-{container.id}.scope"
 
 
+def is_in(container: Container, scope: Path) -> bool:
+    """Whether its process is in the cgroup of *scope*; crun makes another one in it."""
+    return group_of(container) in (scope, scope / "container")
+
+
 def property_of(container: Container, name: str) -> str:
     """What systemd says of the container's unit."""
     return systemctl("show", "--value", f"--property={name}", unit_of(container))
@@ -59,11 +70,10 @@ def property_of(container: Container, name: str) -> str:
 @pytest.mark.clause("cli.systemd.scope")
 def test_the_container_is_a_scope_of_its_slice(systemd: Systemd) -> None:
     container = sleeping(systemd())
-    assert group_of(container) == Path("/sys/fs/cgroup/system.slice", unit_of(container))
+    assert is_in(container, Path("/sys/fs/cgroup/system.slice", unit_of(container)))
     assert property_of(container, "ActiveState") == "active"
     assert property_of(container, "Slice") == "system.slice"
     assert property_of(container, "Delegate") == "yes"
-    assert container.id in property_of(container, "Description")
 
 
 @pytest.mark.clause("cli.systemd.slice")
@@ -73,7 +83,7 @@ def test_a_dash_in_a_slice_means_a_slice_in_a_slice(systemd: Systemd) -> None:
     inner = f"{leaks.TOKEN}-inner.slice"
     container.linux["cgroupsPath"] = f"{inner}:{PREFIX}:{container.id}"
     sleeping(container)
-    assert group_of(container) == Path("/sys/fs/cgroup", top, inner, unit_of(container))
+    assert is_in(container, Path("/sys/fs/cgroup", top, inner, unit_of(container)))
     container.end()
     systemctl("stop", inner, top)
 
@@ -82,9 +92,8 @@ def test_a_dash_in_a_slice_means_a_slice_in_a_slice(systemd: Systemd) -> None:
 def test_without_a_path_it_is_in_the_systems_slice(systemd: Systemd) -> None:
     container = systemd()
     del container.linux["cgroupsPath"]
-    group = group_of(sleeping(container))
-    assert group.parent == Path("/sys/fs/cgroup/system.slice")
-    assert group.name.endswith(f"-{container.id}.scope")
+    group = group_of(sleeping(container)).relative_to("/sys/fs/cgroup/system.slice")
+    assert group.parts[0].endswith(f"-{container.id}.scope")
 
 
 @pytest.mark.clause("cli.systemd.limits")
@@ -141,12 +150,12 @@ def test_an_update_outlives_a_reload(systemd: Systemd) -> None:
 @pytest.mark.clause("cli.systemd.devices")
 def test_a_reload_opens_no_device(systemd: Systemd) -> None:
     container = systemd()
+    container.linux["devices"] = [{"path": "/dev/control", **CONTROL}]
     container.linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
-    container.linux["devices"] = [{"path": "/dev/full2", "type": "c", "major": 1, "minor": 7, "fileMode": 0o666}]
     container.args("sleep", "1000").create().start()
     systemctl("daemon-reload")
-    with pytest.raises(Failure):
-        container.exec("head", "-c", "1", "/dev/full2")
+    with pytest.raises(Failure, match="Operation not permitted"):
+        container.exec("sh", "-c", ": < /dev/control")
 
 
 @pytest.mark.clause("cli.systemd.stop")
@@ -178,7 +187,7 @@ def test_with_the_container_the_unit_is_gone(systemd: Systemd) -> None:
 @pytest.mark.clause("cli.systemd.delete")
 def test_of_a_create_that_fails_no_unit_is_left(systemd: Systemd) -> None:
     container = systemd().args("/no/such/program")
-    with pytest.raises(Failure, match="no such file"):
+    with pytest.raises(Failure, match="(?i)no such file"):
         container.create().start()
     assert property_of(container, "LoadState") == "not-found"
 
@@ -188,5 +197,5 @@ def test_of_a_create_that_fails_no_unit_is_left(systemd: Systemd) -> None:
 def test_a_path_that_is_none_of_systemds_is_refused(systemd: Systemd, path: str) -> None:
     container = systemd()
     container.linux["cgroupsPath"] = path
-    with pytest.raises(Failure, match=r"slice:prefix:name|invalid slice name"):
+    with pytest.raises(Failure, match=r"slice:prefix:name|[Ii]nvalid (slice|unit) name"):
         container.create()
