@@ -82,19 +82,31 @@ cni-debian: install
 cni-ours: install
 	$(call run,$@) conformance/cni --plugins=minicontainerd --target=minicontainerd
 
-# The runtime seam, clause by clause, on three runtimes and two kinds of host; a quarter of an hour where there is no KVM.
-# A run that fails does not end the others: the report says what failed, and fails. Runs of your own fit in beside these.
-RESULTS := results/clauses
-RECORD = -$(BIN)/pytest -q conformance/runtime --runtime=$(1) --record=$(RESULTS)/$(1)-$(2).json
+# Runs side by side, clause by clause: one is kept under the name $(1). What fails in one does not end the others: the
+# report says it, and fails. Runs of your own fit in beside these. An hour in all where there is no KVM.
+RESULTS = results/$@
+record = -$(BIN)/pytest -q --record=$(RESULTS)/$(1).json
+report = $(BIN)/python -m conformance.report $(RESULTS)/*.json --html $(RESULTS)/report.html
 
+# The runtime seam on three runtimes and two kinds of host.
 conformance-report: install
 	rm -rf $(RESULTS)
-	$(call RECORD,runc,here) --vm=never
-	$(call RECORD,minirunc,here) --vm=never
-	$(call RECORD,runc,guest) --in-vm
-	$(call RECORD,crun,guest) --in-vm
-	$(call RECORD,minirunc,guest) --in-vm
-	$(BIN)/python -m conformance.report $(RESULTS)/*.json --html $(RESULTS)/runtime.html
+	$(call record,runc-here) conformance/runtime --runtime=runc --vm=never
+	$(call record,minirunc-here) conformance/runtime --runtime=minirunc --vm=never
+	$(call record,runc-guest) conformance/runtime --runtime=runc --in-vm
+	$(call record,crun-guest) conformance/runtime --runtime=crun --in-vm
+	$(call record,minirunc-guest) conformance/runtime --runtime=minirunc --in-vm
+	$(report)
+
+# containerd and runc, and ours, each in a guest restored from the same moment. What itself compares two daemons, or
+# swaps parts, is left out.
+side-by-side: install
+	rm -rf $(RESULTS)
+	$(call record,runc) conformance/runtime --runtime=runc --in-vm
+	$(call record,minirunc) conformance/runtime --runtime=minirunc --in-vm
+	$(call record,containerd) conformance/daemon --target=containerd -k 'not side_by_side and not joints' --in-vm
+	$(call record,minicontainerd) conformance/daemon --target=minicontainerd -k 'not side_by_side and not joints' --in-vm
+	$(report)
 
 # What crun is asked every time, in five minutes; all of it by `make conformance-report`.
 CRUN := lifecycle filesystem isolation process resources device_rules attacks
@@ -119,10 +131,6 @@ guest-power: saved
 # The power cut a hundred times, about an hour without KVM; an eternity of other moments with SEED=2, 3, ...
 power: install
 	$(BIN)/pytest -s -q conformance/power --cuts=$(or $(CUTS),100) --seed=$(or $(SEED),1)
-
-# The suite on containerd and runc, and on ours, each in a guest: results/side-by-side.md. Half an hour without KVM.
-side-by-side: install
-	$(BIN)/python -m vm compare
 
 # `vagrant up` on our own box, with a libvirtd of its own, and the part of the suite that SUITE names in the machine.
 vagrant: install

@@ -24,7 +24,6 @@ share   the source, as a disk of the guest's
 needs   what a test may need of a host, and whether this one has it
 plugin  pytest's side here: ``--in-vm``
 guest   pytest's side in the guest
-compare the suite on the real software and on ours, side by side
 box     the same guest for Vagrant
 ======= =====================================================================================================
 

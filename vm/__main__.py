@@ -11,14 +11,12 @@ import sys
 import termios
 import time
 import tty
-from pathlib import Path
 from typing import Any
 
 import click
 import paramiko
 
 from vm import box as boxes
-from vm import compare as comparing
 from vm import host, image
 from vm.machine import CommandFailed, Hang, HostDiskFull, Machine, Panic, QemuFailed, saved_names
 from vm.recipe import ROOT, VARIANTS, Recipe, cache
@@ -74,26 +72,6 @@ def test(arguments: tuple[str, ...]) -> None:
     """Run pytest with ARGUMENTS in a guest; without any, the runtime's conformance suite on runc."""
     command = [sys.executable, "-m", "pytest", "--in-vm", *(arguments or ("conformance/runtime",))]
     sys.exit(subprocess.run(command, cwd=ROOT if not arguments else None).returncode)
-
-
-@main.command()
-@click.option(
-    "--to", "folder", type=click.Path(path_type=Path), default=ROOT / "results", help="Where results are kept."
-)
-@click.option("--keep", is_flag=True, help="Run only what has no results there yet.")
-@click.argument("seams", nargs=-1, type=click.Choice(list(comparing.SEAMS)))
-def compare(folder: Path, keep: bool, seams: tuple[str, ...]) -> None:
-    """Run the suite on the real software and on ours, in guests, and write both side by side."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for seam in seams or comparing.SEAMS:
-        for side, title in comparing.SIDES.items():
-            if not (keep and comparing.files(seam, side, folder)):
-                tell(f"vm: {seam}, {title} ...")
-                if comparing.run(seam, side, folder) > 1:
-                    raise click.ClickException(f"{seam} did not run on {title}; see above")
-    table = comparing.write(comparing.SEAMS, folder)
-    click.echo(table.read_text(), nl=False)
-    tell(f"vm: written to {table}")
 
 
 @main.command()
