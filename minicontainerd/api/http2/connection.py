@@ -179,11 +179,6 @@ class Connection(asyncio.Protocol):
         self.is_congested = False
         self._wake_all()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is being answered."""
-        return not self._streams
-
     def has(self, stream: Stream) -> bool:
         """Whether *stream* is still open."""
         return stream.number in self._streams
