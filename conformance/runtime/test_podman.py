@@ -116,3 +116,14 @@ def test_a_program_that_is_not_there_has_code_127(podman: Podman) -> None:
     done = podman(*RUN, "--rm", "busybox:1", "nosuch")
     assert done.code == 127
     assert 'exec: "nosuch": executable file not found in $PATH' in done.err
+
+
+@pytest.mark.needs("root", "systemd", "cgroup-v2")
+def test_systemd_makes_its_cgroup(podman: Podman) -> None:
+    done = podman("--cgroup-manager", "systemd", "run", "--detach", "--memory", "64m", "busybox:1", "sleep", "1000")
+    assert done.code == 0, done.err
+    scope = f"libpod-{done.out.strip()}.scope"
+    show = ["systemctl", "show", "--value", "--property=ActiveState", "--property=MemoryMax", scope]
+    found = subprocess.run(show, capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(found) == [str(64 << 20), "active"]
+    assert podman("exec", "--latest", "echo", "here").out == "here\n"

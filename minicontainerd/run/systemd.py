@@ -50,7 +50,7 @@ class Manager:
         try:
             self._connection = open_dbus_connection(bus)
             self._ask("Subscribe")  # or it sends no signals
-        except (OSError, KeyError, AuthenticationError, FailedPrecondition) as error:
+        except (OSError, KeyError, RuntimeError, AuthenticationError, FailedPrecondition) as error:
             raise FailedPrecondition(f"systemd cannot be asked for a cgroup: no {bus.lower()} bus ({error})") from error
 
     def __enter__(self) -> Self:
