@@ -108,7 +108,7 @@ side-by-side: install
 	$(call record,minicontainerd) conformance/daemon --target=minicontainerd -k 'not side_by_side and not joints' --in-vm
 	$(report)
 
-# What crun is asked every time, in five minutes; all of it by `make conformance-report`.
+# What crun is asked every time, in three minutes; all of it by `make conformance-report`.
 CRUN := lifecycle filesystem isolation process resources device_rules attacks
 
 # The guest's own tests, and what a host with version 1 beside version 2 cannot show: crun at all, ours on such a host.
@@ -122,7 +122,7 @@ saved: install
 guest-itself: saved
 	$(call run,$@) vm -k 'not zfs'
 guest-runtime-crun: saved
-	$(call run,$@) $(addprefix conformance/runtime/test_,$(addsuffix .py,$(CRUN))) --in-vm --runtime=crun
+	$(call run,$@) $(addprefix conformance/runtime/test_,$(addsuffix .py,$(CRUN))) --in-vm -n 2 --runtime=crun
 guest-runtime-minirunc: saved
 	$(call run,$@) conformance/runtime/test_lifecycle.py --in-vm --runtime=minirunc
 guest-power: saved
