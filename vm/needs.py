@@ -117,6 +117,17 @@ def _systemd() -> str:
     return "" if Path("/run/systemd/system").is_dir() else "process 1 is not systemd"
 
 
+@functools.cache
+def _criu() -> str:
+    """Whether there is a CRIU that the kernel is not too old for, nor too new: it has to know the kernel's vDSO."""
+    if missing := _program("criu"):
+        return missing
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    found = subprocess.run(["criu", "check"], capture_output=True, text=True, env={"PATH": path})
+    why = (found.stderr.strip().splitlines() or ["it does not say why"])[-1]
+    return "" if found.returncode == 0 else f"criu check fails: {why}"
+
+
 def _program(name: str) -> str:
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     return "" if shutil.which(name, path=path) else f"{name} is not installed"
@@ -131,6 +142,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "btrfs": lambda: _filesystem("btrfs") or _program("mkfs.btrfs"),
     "zfs": lambda: _filesystem("zfs") or _program("zpool"),
     "thin-pool": lambda: _module("dm_thin_pool") or _program("dmsetup"),
+    "criu": _criu,
     "systemd": _systemd,
     "vlan-filtering": _vlan_filtering,
 }

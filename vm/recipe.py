@@ -27,8 +27,8 @@ PYTHON = "3.11"  # that of SUITE: wheels are fetched for it, whatever Python run
 
 PEERS = "containerd containernetworking-plugins crun docker-registry podman runc skopeo umoci"
 TOOLS = (
-    "apparmor attr busybox-static dropbear-bin e2fsprogs iproute2 iptables kmod libseccomp2 nftables openssh-client"
-    " openssl procps python3 rsync strace sudo tini uidmap util-linux"
+    "apparmor attr busybox-static criu dropbear-bin e2fsprogs iproute2 iptables kmod libseccomp2 nftables"
+    " openssh-client openssl procps python3 rsync strace sudo tini uidmap util-linux"
 )
 STORAGE = "btrfs-progs dmsetup thin-provisioning-tools xfsprogs"
 VARIANTS = {
