@@ -29,6 +29,7 @@ state       its record on disk, and the status that is worked out from it
 cgroups     where its group is, and what is written there; limits: what that is, in version 2;
             device_rules: the one that is a program; units: the group as systemd's, asked over systemd
 statistics  what a container uses, for ``events``
+criu        a container as files, and back: checkpoint and restore
 explain     whom a container tells its story
 hooks       programs of the user's at fixed moments
 listener    who answers system calls in a container's place
@@ -42,6 +43,6 @@ shim/       the daemon's side: a package with a first page of its own
 What a hostile image or container may try, and which line of this room stands against it, is in
 conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works when its guard is taken out.
 
-Left out: checkpoints (CRIU), SELinux, Intel RDT. Each is refused by name where it is asked for.
+Left out: SELinux, Intel RDT. Each is refused by name where it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """

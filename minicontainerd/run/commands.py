@@ -13,7 +13,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import FailedPrecondition, InvalidArgument, Unimplemented
+from ..errors import FailedPrecondition, InvalidArgument
 from . import state
 from .flags import Flags
 from .log import Log
@@ -206,29 +206,30 @@ def events(context: Context, flags: Flags, words: list[str]) -> int:
 
 def checkpoint(context: Context, flags: Flags, words: list[str]) -> int:
     """checkpoint a running container"""
+    from . import criu
+
     container = context.container(words[0])
     status = container.status()
     if status in ("created", "stopped"):
         raise FailedPrecondition(f"Container cannot be checkpointed in {status} state")
-    _need_criu(context)
-    return 1
+    criu.checkpoint(container, context.criu, flags, context.log.warning)
+    return 0
 
 
 def restore(context: Context, flags: Flags, words: list[str]) -> int:
     """restore a container from a previous checkpoint"""
-    _need_criu(context)
-    return 1
+    from ..linux.process import set_child_subreaper
+    from . import criu, operate
 
-
-def _need_criu(context: Context) -> None:
-    """What keeps processes in files is CRIU; nothing here calls it yet, and it is better to say that than to try."""
-    from .program import find
-
+    if not flags.on("detach") and not flags.on("no-subreaper"):
+        set_child_subreaper()
+    container = criu.restore(context.root, words[0], context.criu, flags, _options(context, flags))
+    if flags.on("detach"):
+        return 0
     try:
-        find(context.criu, os.environ.get("PATH", ""))
-    except OSError as error:
-        raise FailedPrecondition(f"CRIU version check failed: {error}") from error
-    raise Unimplemented("checkpoint and restore are not supported yet, though CRIU is there")
+        return _attend(container.pid, -1)
+    finally:
+        operate.delete(container, context.log.warning, force=True)
 
 
 def spec(context: Context, flags: Flags, words: list[str]) -> int:

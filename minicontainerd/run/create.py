@@ -71,7 +71,7 @@ def create(root: str, id: str, bundle: str, options: Options) -> Container:
     bundle = os.path.realpath(bundle)
     config = load_config(bundle)
     check_terminal(bool(config["process"].get("terminal")), options.console)
-    container = _record(root, id, bundle, config, options)
+    container = record(root, id, bundle, config, options)
     with explained(config, by="runtime"):
         try:
             container.save()  # first of all: whoever cleans up after us if we are killed has to know the cgroup
@@ -96,7 +96,7 @@ def check_terminal(wanted: bool, console: int) -> None:
         raise InvalidArgument("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _record(root: str, id: str, bundle: str, config: Spec, options: Options) -> Container:
+def record(root: str, id: str, bundle: str, config: Spec, options: Options) -> Container:
     """The container's folder; making it is what claims the id."""
     rootfs = os.path.realpath(os.path.join(bundle, config["root"]["path"]))
     if not os.path.isdir(rootfs):
@@ -127,7 +127,7 @@ def _unit(config: Spec, id: str) -> tuple[str, str]:
 def _bring_up(container: Container, options: Options) -> Container:
     linux: Linux = container.config.get("linux", {})
     with contextlib.ExitStack() as held:
-        container = _make_group(container, options, held)
+        container = make_group(container, options, held)
         plan = _plan(container, options, held)
         with step(
             "fork a child into its cgroup and namespaces",
@@ -157,7 +157,7 @@ def _bring_up(container: Container, options: Options) -> Container:
     return container
 
 
-def _make_group(container: Container, options: Options, held: contextlib.ExitStack) -> Container:
+def make_group(container: Container, options: Options, held: contextlib.ExitStack) -> Container:
     """The container's cgroup with its limits, if it can have one; what *held* has keeps it there until it is used."""
     resources = container.config.get("linux", {}).get("resources") or {}
     if container.unit:
