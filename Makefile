@@ -62,8 +62,13 @@ CONFORMANCE := runtime-runc runtime-minirunc daemon-containerd daemon-ours daemo
 
 conformance: $(CONFORMANCE)
 
-runtime-runc runtime-minirunc: runtime-%: install
-	$(call run,$@) conformance/runtime --runtime=$*
+# Minutes in a guest; that runc passes them, conformance-report sees.
+LONG := checkpoint systemd
+
+runtime-runc: install
+	$(call run,$@) conformance/runtime --runtime=runc $(LONG:%=--ignore=conformance/runtime/test_%.py)
+runtime-minirunc: install
+	$(call run,$@) conformance/runtime --runtime=minirunc
 
 daemon-containerd: install
 	$(call run,$@) conformance/daemon --target=containerd
