@@ -140,7 +140,7 @@ def _bring_up(container: Container, options: Options) -> Container:
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
-        _limit_tasks(container)
+        limit_tasks(container)
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time)
         container.save()
         if wanted := linux.get("netDevices"):
@@ -172,7 +172,7 @@ def make_group(container: Container, options: Options, held: contextlib.ExitStac
     return container
 
 
-def _limit_tasks(container: Container) -> None:
+def limit_tasks(container: Container) -> None:
     """Set the limit of tasks, with the container's first process born: 0 would have kept it out, 1 its stage."""
     resources = container.config.get("linux", {}).get("resources") or {}
     if container.cgroup and (pids := resources.get("pids")):

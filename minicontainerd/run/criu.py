@@ -103,6 +103,7 @@ def restore(root: str, id: str, criu: str, flags: Flags, options: create.Options
         with open(os.path.join(container.folder, "criu.pid"), encoding="utf-8") as file:
             pid = int(file.read())
         disk.unlink(os.path.join(container.folder, "criu.pid"))
+        create.limit_tasks(container)
         container = container._replace(pid=pid, start_time=process.stat(pid).start_time, creating=False)
         container.save()
     except BaseException:
