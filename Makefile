@@ -62,8 +62,8 @@ CONFORMANCE := runtime-runc runtime-minirunc daemon-containerd daemon-ours daemo
 
 conformance: $(CONFORMANCE)
 
-# Minutes in a guest; that runc passes them, conformance-report sees.
-LONG := checkpoint systemd
+# Minutes in a guest; that runc passes it, conformance-report sees.
+LONG := systemd
 
 runtime-runc: install
 	$(call run,$@) conformance/runtime --runtime=runc $(LONG:%=--ignore=conformance/runtime/test_%.py)
