@@ -108,9 +108,8 @@ def _vlan_filtering() -> str:
 
 @functools.cache
 def _in_namespace(script: str, reason: str) -> str:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     command = ["unshare", "--net", "sh", "-c", script]
-    return "" if subprocess.run(command, capture_output=True, env={"PATH": path}).returncode == 0 else reason
+    return "" if subprocess.run(command, capture_output=True, env={"PATH": _search_path()}).returncode == 0 else reason
 
 
 def _systemd() -> str:
@@ -122,15 +121,18 @@ def _criu() -> str:
     """Whether there is a CRIU that the kernel is not too old for, nor too new: it has to know the kernel's vDSO."""
     if missing := _program("criu"):
         return missing
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    found = subprocess.run(["criu", "check"], capture_output=True, text=True, env={"PATH": path})
+    found = subprocess.run(["criu", "check"], capture_output=True, text=True, env={"PATH": _search_path()})
     why = (found.stderr.strip().splitlines() or ["it does not say why"])[-1]
     return "" if found.returncode == 0 else f"criu check fails: {why}"
 
 
+def _search_path() -> str:
+    """Where programs are looked for: also where those of root are, whoever asks."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
 def _program(name: str) -> str:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return "" if shutil.which(name, path=path) else f"{name} is not installed"
+    return "" if shutil.which(name, path=_search_path()) else f"{name} is not installed"
 
 
 NEEDS: dict[str, Callable[[], str]] = {

@@ -124,8 +124,12 @@ class Container:
     def shell(self, script: str) -> Container:
         return self.args("sh", "-c", script)
 
-    def create(self, *flags: str) -> Container:
+    def write_config(self) -> None:
+        """Write the bundle's config.json, as :meth:`create` does."""
         (self.bundle / "config.json").write_text(json.dumps(self.config))
+
+    def create(self, *flags: str) -> Container:
+        self.write_config()
         log = self.bundle / "log.json"
         log.unlink(missing_ok=True)
         command = [*self.runtime.words(log), "create", "--bundle", str(self.bundle), "--pid-file", str(self.pid_file)]

@@ -46,8 +46,7 @@ def link(container: Container, applet: str) -> None:
 
 def launch(container: Container, stdout: int = subprocess.DEVNULL) -> None:
     """Create and start, with no file of ours as a stream."""
-    container.create()  # writes the bundle and refuses what is wrong with it
-    container.delete("--force")
+    container.write_config()
     bring(container, "create", stdout=stdout)
     container.start()
 
@@ -288,8 +287,7 @@ def test_an_id_in_use_cannot_be_restored(counting: Container) -> None:
 
 @pytest.mark.clause("cli.criu.no-images")
 def test_without_a_checkpoint_there_is_nothing_to_restore(container: Container) -> None:
-    container.args("true").create()
-    container.delete("--force")
+    container.args("true").write_config()
     with pytest.raises(Failure):
         restore(container)
     expect_gone(container)

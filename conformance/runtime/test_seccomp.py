@@ -195,7 +195,7 @@ def test_a_flag_reaches_the_kernel(container: Container, flag: str, tmp_path: Pa
     if not shutil.which("strace"):
         pytest.skip("strace shows the flags, and is not installed")
     ruled(container, {"names": MKDIR, "action": "SCMP_ACT_ERRNO"}, flags=[f"SECCOMP_FILTER_FLAG_{flag}"])
-    (container.bundle / "config.json").write_text(json.dumps(container.config))
+    container.write_config()
     seen, log = tmp_path / "seen", tmp_path / "seen-log"
     command = ["strace", "-qq", "-f", "-e", "trace=seccomp", "-o", str(seen), container.runtime.program]
     command += ["--root", str(container.runtime.root), "--log", str(log), "run", "--bundle", str(container.bundle)]

@@ -28,7 +28,7 @@ Systemd = Callable[[], Container]
 
 
 @pytest.fixture
-def systemd(make: Make) -> Iterator[Systemd]:
+def systemd(make: Make) -> Systemd:
     """Containers whose cgroup systemd makes: a scope in system.slice."""
 
     def made() -> Container:
@@ -37,7 +37,7 @@ def systemd(make: Make) -> Iterator[Systemd]:
         container.linux["cgroupsPath"] = f"system.slice:{PREFIX}:{container.id}"
         return container
 
-    yield made
+    return made
 
 
 @pytest.fixture(autouse=True)

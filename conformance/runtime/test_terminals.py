@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -28,7 +27,7 @@ def terminal(container: Container) -> Container:
 
 
 def command(container: Container, *words: str) -> list[str]:
-    (container.bundle / "config.json").write_text(json.dumps(container.config))
+    container.write_config()
     log = str(container.bundle / "person.log")
     return [container.runtime.program, "--root", str(container.runtime.root), "--log", log, *words]
 
@@ -100,7 +99,7 @@ def test_keys_are_the_containers(terminal: Container) -> None:
 def test_the_console_has_the_size_of_the_config(terminal: Container) -> None:
     terminal.process["consoleSize"] = {"height": 33, "width": 99}
     terminal.shell(f"{SIZE}; sleep 1000")
-    (terminal.bundle / "config.json").write_text(json.dumps(terminal.config))
+    terminal.write_config()
     with console(terminal, "create", "--bundle", str(terminal.bundle), terminal.id) as master:
         assert size_of(master) == (33, 99)
         terminal.runtime("start", terminal.id)

@@ -27,7 +27,7 @@ operate     start, kill, pause, delete: what is done with a container that exist
 join        ``exec``: one more process in it
 state       its record on disk, and the status that is worked out from it
 cgroups     where its group is, and what is written there; limits: what that is, in version 2;
-            device_rules: the one that is a program; units: the group as systemd's, asked over systemd
+            device_rules: the one that is a program; units: the group as a unit; systemd: who is asked for one
 statistics  what a container uses, for ``events``
 criu        a container as files, and back: checkpoint and restore
 explain     whom a container tells its story

@@ -12,8 +12,9 @@ What it cannot know is what of the container belongs to the host. That it is tol
 A checkpoint ends the container, unless it is left running; a restore makes record and cgroup as ``create`` does, and
 then CRIU in that cgroup, whose sibling the container becomes: our child.
 
-Left out, and refused by name: terminals, user namespaces, hooks before the program, checkpoints in more than one step.
-The folders that a bind mount covers must be in the rootfs when it is restored, as the first ``create`` left them.
+Left out, and refused by name: terminals, user namespaces, hooks prestart and createRuntime, checkpoints in more than
+one step. Hooks of later moments are not run again: the program is past them. The folders that a bind mount covers must
+be in the rootfs when it is restored, as the first ``create`` left them.
 Source: runc@76d9cf5 libcontainer/criu_linux.go; criu(8) of 3.17.
 """
 

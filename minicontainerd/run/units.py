@@ -27,13 +27,11 @@ from ..errors import InvalidArgument
 from ..linux import cgroup, process
 from ..linux.tell import step
 from . import limits
+from .attributes import numbers_in
 from .systemd import Manager, Property
 
 if TYPE_CHECKING:
     from ..oci.runtime import Resources, Spec
-
-INFINITY = 2**64 - 1
-"""What systemd calls no limit."""
 
 _NUMBERS = {
     "cpu.weight": "CPUWeight",
@@ -188,14 +186,14 @@ def properties(resources: Resources) -> list[Property]:
 
 def _number(text: str) -> int | None:
     """None for what is not one number: ``8:0 500``, the weight of one device."""
-    return INFINITY if text == "max" else int(text) if text.isdecimal() else None
+    return cgroup.UNLIMITED if text == "max" else int(text) if text.isdecimal() else None
 
 
 def _quota(text: str) -> list[Property]:
     """``QUOTA PERIOD``, both in microseconds, as a share of each second; systemd wants whole hundredths."""
     quota, _, period = text.partition(" ")
     each = int(period or 100_000)
-    share = INFINITY if quota == "max" else -(-int(quota) * 1_000_000 // each // 10_000) * 10_000
+    share = cgroup.UNLIMITED if quota == "max" else -(-int(quota) * 1_000_000 // each // 10_000) * 10_000
     return [("CPUQuotaPeriodUSec", ("t", each)), ("CPUQuotaPerSecUSec", ("t", share))]
 
 
@@ -205,12 +203,8 @@ def _bits(text: str) -> bytes:
     >>> _bits("0-3,7"), _bits("8")
     (b'\\x8f', b'\\x00\\x01')
     """
-    mask = 0
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        last = last if dash else first
-        if not first.isdecimal() or not last.isdecimal() or int(last) > _MOST:
-            raise InvalidArgument(f"{text!r} is no list of numbers like 0-3,7, none above {_MOST}")
-        for number in range(int(first), int(last) + 1):
-            mask |= 1 << number
+    numbers = numbers_in(text)
+    if max(numbers, default=0) > _MOST:
+        raise InvalidArgument(f"{text!r} is no list of numbers like 0-3,7, none above {_MOST}")
+    mask = sum(1 << number for number in numbers)
     return mask.to_bytes((mask.bit_length() + 7) // 8, "little")

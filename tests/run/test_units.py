@@ -51,10 +51,10 @@ def test_the_folder_is_below_each_slice_on_the_way(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("resources", "expected"),
     [
-        ({"cpu": {"quota": -1}}, {"CPUQuotaPeriodUSec": 100_000, "CPUQuotaPerSecUSec": units.INFINITY}),
+        ({"cpu": {"quota": -1}}, {"CPUQuotaPeriodUSec": 100_000, "CPUQuotaPerSecUSec": cgroup.UNLIMITED}),
         ({"cpu": {"quota": 1_001, "period": 100_000}}, {"CPUQuotaPeriodUSec": 100_000, "CPUQuotaPerSecUSec": 20_000}),
         ({"memory": {"limit": 8192, "swap": 12288}}, {"MemorySwapMax": 4096, "MemoryMax": 8192}),
-        ({"unified": {"memory.high": "max", "io.weight": "8:0 50"}}, {"MemoryHigh": units.INFINITY}),
+        ({"unified": {"memory.high": "max", "io.weight": "8:0 50"}}, {"MemoryHigh": cgroup.UNLIMITED}),
         ({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}, {}),
     ],
 )
