@@ -191,10 +191,10 @@ class Container:
     def exec(self, *words: str) -> str:
         return self.runtime("exec", *words[: _flags(words)], self.id, *words[_flags(words) :])
 
-    def written(self, seconds: float = 5) -> str:
-        """What the program has written, once there is anything."""
+    def written(self, until: str = "\n", seconds: float = 5) -> str:
+        """What the program has written, once *until* is there."""
         give_up = time.monotonic() + patience(seconds)
-        while not self.output.read_text() and time.monotonic() < give_up:
+        while until not in self.output.read_text() and time.monotonic() < give_up:
             time.sleep(0.02)
         return self.output.read_text()
 

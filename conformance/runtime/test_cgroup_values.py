@@ -215,7 +215,7 @@ def test_a_device_that_is_not_listed_cannot_be_used(container: Container) -> Non
 def test_a_limit_below_what_is_used_is_refused_where_that_is_asked_for(container: Container) -> None:
     container.linux["resources"] = {"memory": {"limit": 64 * MIB, "checkBeforeUpdate": True}}
     container.shell("head -c 24m /dev/zero > /dev/held; echo held; sleep 1000").create().start()
-    assert container.written(30) == "held\n"
+    assert container.written(seconds=30) == "held\n"
     update = '{"memory": {"limit": 8388608, "checkBeforeUpdate": true}}'
     with pytest.raises(Failure):
         container.runtime("update", "--resources", "-", container.id, text=update)

@@ -29,8 +29,8 @@ def with_namespace(container: Container, kind: str, path: str = "") -> Container
 def test_the_clocks_of_a_time_namespace_have_offsets(container: Container) -> None:
     offsets = {"monotonic": {"secs": 172800, "nanosecs": 500}, "boottime": {"secs": 604800}}
     with_namespace(container, "time").linux["timeOffsets"] = offsets
-    container.shell("cat /proc/self/timens_offsets; cat /proc/uptime; sleep 1000").create().start()
-    lines = [line.split() for line in container.written().splitlines()]
+    container.shell("cat /proc/self/timens_offsets; cat /proc/uptime; echo end; sleep 1000").create().start()
+    lines = [line.split() for line in container.written("end").splitlines()]
     assert namespace(container.pid, "time") != namespace("self", "time")
     assert lines[:2] == [["monotonic", "172800", "500"], ["boottime", "604800", "0"]]
     assert float(lines[2][0]) > 604800
@@ -90,7 +90,7 @@ def test_the_root_is_built_in_a_mount_namespace_that_is_joined(container: Contai
     container.shell("cat /proc/self/mountinfo; sleep 1000")
     with_namespace(container, "mount", str(mounts)).create().start()
     assert os.stat(f"/proc/{container.pid}/ns/mnt").st_ino == os.stat(mounts).st_ino
-    assert " /dev/pts " in container.written()
+    assert " /dev/pts " in container.written(" /dev/pts ")
 
 
 @pytest.mark.clause("linux.namespaces.path")

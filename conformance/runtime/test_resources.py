@@ -91,7 +91,7 @@ def test_shares_become_a_weight(container: Container, shares: int, weight: str) 
 def test_a_fork_over_the_limit_is_refused(container: Container) -> None:
     container.linux["resources"] = {"pids": {"limit": 3}}
     container.shell("sleep 1000 & sleep 1000 & sleep 1000 & wait").create().start()
-    assert "can't fork" in container.written(30)
+    assert "can't fork" in container.written(seconds=30)
     assert counts(container, "pids.events")["max"] >= 1
     assert read(container, "pids.max") == "3"
 
@@ -100,7 +100,7 @@ def test_a_fork_over_the_limit_is_refused(container: Container) -> None:
 def test_a_program_runs_on_the_processors_it_was_given(container: Container) -> None:
     container.linux["resources"] = {"cpu": {"cpus": "0", "mems": "0"}}
     container.shell("grep -E '(Cpus|Mems)_allowed_list' /proc/self/status; sleep 1000").create().start()
-    assert container.written(30).split() == ["Cpus_allowed_list:", "0", "Mems_allowed_list:", "0"]
+    assert container.written(seconds=30).split() == ["Cpus_allowed_list:", "0", "Mems_allowed_list:", "0"]
     assert read(container, "cpuset.cpus.effective") == "0"
 
 

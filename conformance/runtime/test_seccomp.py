@@ -323,7 +323,7 @@ def test_an_agent_is_told_of_the_container_and_answers_its_calls(
     }
     container.start()
     agent.answer(18)
-    assert "ross-device link" in container.written()
+    assert "ross-device link" in container.written("ross-device link")
 
 
 @pytest.mark.clause("linux.seccomp.listener-not-reused", "linux.seccomp.listener-one-state")
