@@ -68,7 +68,8 @@ def apply(linux: Linux) -> None:
 def ungranted(granted: Capabilities | None) -> list[str]:
     """The capabilities that the config names and that nobody here can give: unknown ones, and what we lack."""
     names = {name for each in (granted or {}).values() for name in each}  # type: ignore[attr-defined]
-    return sorted(name for name in names if not capabilities.mask_of([name]) & capabilities.bounding())
+    ours = capabilities.bounding()
+    return sorted(name for name in names if not capabilities.mask_of([name]) & ours)
 
 
 def numbers_in(text: str) -> set[int]:
