@@ -108,7 +108,8 @@ def _folders() -> set[str]:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith("minicontainerd-") and not name.startswith("minicontainerd-vm-")  # guests have own tests
+    guests = ("minicontainerd-vm-", "minicontainerd-share-")  # have tests of their own
+    return name.startswith("minicontainerd-") and not name.startswith(guests)
 
 
 def _table() -> list[tuple[int, str, int]]:
