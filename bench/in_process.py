@@ -7,6 +7,7 @@ answer is how many milliseconds that took.
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 
@@ -20,6 +21,7 @@ def main() -> None:
     """Serve until standard input ends."""
     shelter.enter()
     set_child_subreaper()
+    gc.freeze()  # as the shim's zygote does
     root, bundle = sys.argv[1:]
     for line in sys.stdin:
         print(milliseconds(functools.partial(life, root, bundle, line.strip())), flush=True)
