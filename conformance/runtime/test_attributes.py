@@ -14,6 +14,7 @@ import pytest
 from .harness import Container, Failure, expect_gone
 
 IOPRIO_GET, SCHED_GETATTR = {"x86_64": (252, 315), "aarch64": (31, 275)}[os.uname().machine]
+KERNEL = tuple(int(part) for part in os.uname().release.split(".")[:2])
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -106,21 +107,17 @@ def test_a_priority_that_cannot_be_is_refused(container: Container, wanted: dict
 @pytest.mark.clause("config.exec-affinity.initial", "config.exec-affinity.final", "config.exec-affinity.no-final")
 @pytest.mark.parametrize(
     ("affinity", "found"),
-    [
-        ({"initial": "0", "final": "1"}, {"1"}),
-        ({"final": "0-1"}, {"0-1"}),
-        ({"initial": "1"}, {"1", "0-1"}),  # a kernel before 6.2 forgets it on the way into a cgroup with a cpuset
-    ],
+    [({"initial": "0", "final": "1"}, "1"), ({"final": "0-1"}, "0-1"), ({"initial": "1"}, "1")],
     ids=["both", "final", "initial"],
 )
-def test_a_process_that_joins_runs_where_it_may(
-    container: Container, affinity: dict[str, str], found: set[str]
-) -> None:
+def test_a_process_that_joins_runs_where_it_may(container: Container, affinity: dict[str, str], found: str) -> None:
     if (os.cpu_count() or 1) < 2:
         pytest.skip("there is only one processor")
+    if "final" not in affinity and KERNEL < (6, 2):
+        pytest.skip("a kernel before 6.2 forgets the affinity on the way into a cgroup")
     sleeping(container, execCPUAffinity=affinity)
     status = dict(line.split(":\t", 1) for line in container.exec("cat", "/proc/self/status").splitlines())
-    assert status["Cpus_allowed_list"] in found
+    assert status["Cpus_allowed_list"] == found
     assert os.sched_getaffinity(container.pid) == os.sched_getaffinity(0)  # not for the first process
 
 
