@@ -108,8 +108,7 @@ def _folders() -> set[str]:
 
 
 def _is_ours(name: str) -> bool:
-    guests = ("minicontainerd-vm-", "minicontainerd-share-")  # have tests of their own
-    return name.startswith("minicontainerd-") and not name.startswith(guests)
+    return name.startswith("minicontainerd-") and not name.startswith("minicontainerd-vm-")  # guests have own tests
 
 
 def _table() -> list[tuple[int, str, int]]:

@@ -174,7 +174,7 @@ class Machine:
         if disk:
             self.succeed("mount -t erofs -o ro /dev/vdb /src")
         elif self._source:  # no mkfs.erofs here: slower, and the same
-            with tempfile.TemporaryDirectory(prefix="minicontainerd-share-") as scratch:
+            with tempfile.TemporaryDirectory(prefix="minicontainerd-vm-share-") as scratch:
                 share.copy_source(Path(scratch, "src"))
                 self.copy_in(Path(scratch, "src"), "/src")
 

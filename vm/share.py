@@ -45,7 +45,7 @@ def write_source(image: Path) -> bool:
     program = shutil.which("mkfs.erofs", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         return False
-    with tempfile.TemporaryDirectory(prefix="minicontainerd-share-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="minicontainerd-vm-share-") as scratch:
         copy_source(Path(scratch, "source"))
         image.unlink(missing_ok=True)
         command = [program, "--all-root", str(image), f"{scratch}/source"]
