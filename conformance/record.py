@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 class Recorder:
-    """A plugin that lives as long as the run, and writes *file* at its end."""
+    """A plugin that lives as long as the run. *file* is whole after each test, for a run may be ended early."""
 
     def __init__(self, config: pytest.Config, file: Path) -> None:
         self.config = config
@@ -47,6 +47,7 @@ class Recorder:
                 "outcome": "skipped",
                 "reason": "the run ended before it",
             }
+        self.write()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Setup, the test itself, teardown: the worst of the three counts."""
@@ -56,10 +57,19 @@ class Recorder:
         if first or WORST_FIRST.index(outcome) < WORST_FIRST.index(row["outcome"]):
             row["outcome"], row["reason"] = outcome, reason
 
+        if report.when == "teardown":
+            self.write()
+
     def pytest_sessionfinish(self) -> None:
-        """Write the file."""
+        """A guest that died has left tests without a teardown."""
+        self.write()
+
+    def write(self) -> None:
+        """Write what is known so far, in one step."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps(list(self.rows.values()), indent=1) + "\n")
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps(list(self.rows.values()), indent=1) + "\n")
+        new.replace(self.file)
 
 
 def judged(report: pytest.TestReport) -> tuple[str, str]:

@@ -33,6 +33,10 @@ OURS = ("--in-vm", "--vm")
 PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file", "--record", "--cov-report")
 """Options that are about this side."""
 
+GUESTS_AT_ONCE = 2
+"""If ``-n`` asks for no more. Tests that need another kind of guest wait for a place, for without KVM a guest takes a
+core."""
+
 COVERAGE = "/run/coverage"
 """Where pytest-cov keeps in the guest what ran there. It comes back beside the file of this side's run, which takes in
 what it finds there; that /src is the top of the repository, pyproject.toml tells it."""
@@ -119,8 +123,9 @@ def _run_remote(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Run *items* in guests, and give every report to the hooks, in this thread."""
     reports: queue.Queue[tuple[str, Any]] = queue.Queue()
     stop = threading.Event()
+    places = threading.Semaphore(max(GUESTS_AT_ONCE, session.config.stash[GUESTS]))
     threads = [
-        threading.Thread(target=_guest, args=(session.config, variant, ids, reports, stop))
+        threading.Thread(target=_guest, args=(session.config, variant, ids, reports, stop, places))
         for variant, some in by_variant(items).items()
         for ids in deal(some, session.config.stash[GUESTS])
         if ids
@@ -211,14 +216,19 @@ def guest_arguments(arguments: Iterable[str], top: Path, here: Path) -> list[str
 
 
 def _guest(
-    config: pytest.Config, variant: str, ids: list[str], reports: queue.Queue[tuple[str, Any]], stop: threading.Event
+    config: pytest.Config,
+    variant: str,
+    ids: list[str],
+    reports: queue.Queue[tuple[str, Any]],
+    stop: threading.Event,
+    places: threading.Semaphore,
 ) -> None:
     """One guest's run, in a thread of its own; whatever happens, an ``end`` is the last that is sent."""
     from vm.machine import Machine  # paramiko takes long to import, and most runs of pytest need none
 
     said: list[str] = []
     try:
-        with Machine.restored(recipe=Recipe(variant), source=True, tell=_tell(config)) as machine:
+        with places, Machine.restored(recipe=Recipe(variant), source=True, tell=_tell(config)) as machine:
 
             def line(text: str) -> None:
                 ordinary, mark, message = text.partition(MARK)  # pytest writes its dots without an end of line
