@@ -57,7 +57,7 @@ check: install
 	$(call run,units) --vm=never
 
 # Each test of a seam is asked of the real software and then of ours; a test that the real one fails is wrong.
-# What this host lacks (pure cgroup v2, AppArmor), a test finds in a guest; see vm/.
+# What this host lacks (pure cgroup v2, AppArmor, SELinux), a test finds in a guest; see vm/.
 CONFORMANCE := runtime-runc runtime-minirunc daemon-containerd daemon-ours daemon-containerd-minictr daemon-ours-minictr \
 	layers crash cni-debian cni-ours
 .PHONY: $(CONFORMANCE)
@@ -66,7 +66,7 @@ conformance: $(CONFORMANCE)
 
 # Minutes in a guest; that runc passes them, conformance-report sees. Deselected and not ignored, for a deviation that
 # names no test is an error.
-LONG := checkpoint systemd
+LONG := checkpoint selinux systemd
 
 runtime-runc: install
 	$(call run,$@) conformance/runtime --runtime=runc $(LONG:%=--deselect=conformance/runtime/test_%.py)

@@ -58,6 +58,18 @@ dropbear -R -E -s -p 22 -r /etc/dropbear/host_key 2>/dev/console
 echo "guest: ready" > /dev/console
 """
 
+UP_SELINUX = (
+    """#!/bin/sh
+# The policy, before anything runs that should have a label. It is read by the kernel in one write, or not at all.
+set -e
+mount -t selinuxfs selinuxfs /sys/fs/selinux
+secilc --output /run/policy --filecontexts /dev/null /etc/selinux/guest.cil
+dd if=/run/policy of=/sys/fs/selinux/load bs=1M 2>/dev/null
+echo 1 > /sys/fs/selinux/enforce
+"""
+    + UP
+)
+
 ADDRESS = r"""#!/bin/sh
 # udhcpc calls this with what it was given. Names are resolved too: under Vagrant the guest may have a way out.
 [ "$1" = bound ] || exit 0

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-VARIANTS = {"systemd": "systemd", "btrfs": "storage", "thin-pool": "storage", "zfs": "zfs"}
+VARIANTS = {"selinux": "selinux", "systemd": "systemd", "btrfs": "storage", "thin-pool": "storage", "zfs": "zfs"}
 """Which kind of guest a need asks for; every other need is met by the minimal one, or by none."""
 
 ON_ANOTHER = ("ipvlan", "macvlan", "vlan")
@@ -71,6 +71,12 @@ def _apparmor() -> str:
     if not enabled.exists() or enabled.read_text().strip() != "Y":
         return "the kernel's AppArmor is not on"
     return _program("apparmor_parser")
+
+
+def _selinux() -> str:
+    """On, whether or not it has a policy yet."""
+    is_on = "selinuxfs" in Path("/proc/filesystems").read_text().split()
+    return _program("secilc") if is_on else "the kernel's SELinux is not on"
 
 
 def _guest() -> str:
@@ -145,6 +151,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "zfs": lambda: _filesystem("zfs") or _program("zpool"),
     "thin-pool": lambda: _module("dm_thin_pool") or _program("dmsetup"),
     "criu": _criu,
+    "selinux": _selinux,
     "systemd": _systemd,
     "vlan-filtering": _vlan_filtering,
 }

@@ -260,7 +260,7 @@ def _command(config: pytest.Config, ids: list[str], slowdown: float) -> str:
     folder = Path("/src", *here.relative_to(ROOT).parts) if here.is_relative_to(ROOT) else Path("/src")
     arguments = guest_arguments([str(word) for word in config.invocation_params.args], ROOT, here)
     plugins = ["-p", "no:cacheprovider", "-p", "vm.guest", "--guest-ids=/run/ids", "--vm=never"]
-    plugins += ["-o", "tmp_path_retention_policy=none"]  # the folders of a whole suite are more than /tmp holds
+    plugins += ["-o", "tmp_path_retention_policy=failed"]  # the folders of a whole suite are more than /tmp holds
     if any(id.startswith("tests/") for id in ids):
         plugins += ["-p", "_hypothesis_pytestplugin"]
     if _measures_coverage(config):

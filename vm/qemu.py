@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vm.kernel import COMMAND_LINE
 from vm.recipe import Recipe
 
 SOURCE_MIB, DATA_GIB = 192, 4
@@ -70,7 +69,8 @@ class Qemu:
         command = ["qemu-system-x86_64", "-M", f"q35,accel={self.accelerator}", "-cpu", cpu]
         command += ["-smp", str(self.processors), "-m", str(self.recipe.memory_mib)]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        command += ["-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd"), "-append", COMMAND_LINE]
+        command += ["-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")]
+        command += ["-append", self.recipe.command_line]
         command += _disk("root", self.folder / "root.qcow2", "qcow2", "unsafe")
         command += _disk("source", self.folder / "source.erofs", "raw", "unsafe", "readonly=on")
         command += _disk("data", self.data, "raw", self.data_cache)

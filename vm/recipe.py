@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vm import inits
+from vm.kernel import COMMAND_LINE
 
 ROOT = Path(__file__).resolve().parent.parent
 """The top of the repository."""
@@ -34,11 +35,15 @@ STORAGE = "btrfs-progs dmsetup thin-provisioning-tools xfsprogs"
 VARIANTS = {
     "minimal": "",
     "systemd": "dbus libpam-systemd systemd systemd-sysv",
+    "selinux": "secilc",
     "storage": STORAGE,
     "zfs": f"{STORAGE} linux-headers-cloud-amd64 zfs-dkms zfsutils-linux",
 }
 """What each kind of guest has besides; ``zfs-dkms`` is built for the guest's kernel while it is installed, which takes
 five minutes more than the rest."""
+
+KERNEL_WORDS = {"selinux": "security=selinux selinux=1"}
+"""What a kind of guest tells its kernel besides: of AppArmor and SELinux, one kernel runs one."""
 
 TEST_WHEELS = ("bcrypt", "hypothesis", "paramiko", "pytest", "pytest-testinfra", "pytest-xdist")
 """Of the project's extra ``test``: those that run tests, and not those that check source."""
@@ -60,6 +65,10 @@ FILES = {
     "root/.profile": "PATH=/opt/venv/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH\ncd /src 2>/dev/null || true\n",
     "opt/venv/pyvenv.cfg": f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n",
     f"opt/venv/lib/python{PYTHON}/site-packages/source.pth": "/src\n",
+}
+VARIANT_FILES = {
+    "selinux": {"etc/selinux/guest.cil": (ROOT / "vm/selinux.cil").read_text()},
+    "systemd": inits.SYSTEMD_FILES,
 }
 EXECUTABLES = {
     "usr/local/sbin/guest-init": inits.INIT,
@@ -106,15 +115,21 @@ class Recipe:
         return sorted([*project["dependencies"], *test, *INSTALL_WHEELS])
 
     @property
+    def command_line(self) -> str:
+        """The kernel's."""
+        return " ".join([COMMAND_LINE, *KERNEL_WORDS.get(self.variant, "").split()])
+
+    @property
     def files(self) -> dict[str, str]:
         """What is written on top of the packages."""
-        return {**FILES, **(inits.SYSTEMD_FILES if self.variant == "systemd" else {})}
+        return {**FILES, **VARIANT_FILES.get(self.variant, {})}
 
     @property
     def executables(self) -> dict[str, str]:
         """The same, for programs; ``guest-boot`` becomes process 1."""
         boot = inits.BOOT_SYSTEMD if self.variant == "systemd" else inits.BOOT_TINI
-        return {**EXECUTABLES, "usr/local/sbin/guest-boot": boot}
+        up = inits.UP_SELINUX if self.variant == "selinux" else inits.UP
+        return {**EXECUTABLES, "usr/local/sbin/guest-boot": boot, "usr/local/sbin/guest-up": up}
 
     @cached_property
     def image_key(self) -> str:

@@ -62,8 +62,11 @@ def test_each_capability_set_is_as_asked(container: Container) -> None:
 
 
 @pytest.mark.clause("config.process.capabilities")
-def test_no_capabilities_means_none(container: Container) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["empty", "missing"])
+def test_no_capabilities_means_none(container: Container, told: bool) -> None:
     container.process["capabilities"] = {}
+    if not told:
+        del container.process["capabilities"]
     found = status_of(container, "CapBnd", "CapEff", "CapPrm")
     of_the_c_library = 1 << 31 | 1 << 32  # 32 and 33 are glibc's own; how the caller was started decides them
     assert {int(value, 16) & ~of_the_c_library for value in found.values()} == {0}
@@ -125,6 +128,20 @@ def test_exec_returns_the_programs_status(running: Container) -> None:
 def test_exec_flags_change_the_process(running: Container) -> None:
     said = running.exec("--cwd=/tmp", "--env=K=v", "--user=1000:1001", "sh", "-c", "echo $(pwd) $K $(id -u) $(id -g)")
     assert said == "/tmp v 1000 1001\n"
+
+
+@pytest.mark.clause("cli.exec.kept")
+def test_what_a_process_from_a_file_does_not_say_is_as_in_the_container(container: Container) -> None:
+    """Or whoever forgets to name the capabilities would have all of them."""
+    kill = {key: ["CAP_KILL"] for key in ("bounding", "effective", "permitted")}
+    container.process.update(capabilities=kill, oomScoreAdj=321)
+    container.args("sleep", "1000").create().start()
+    script = "grep Cap /proc/self/status; cat /proc/self/oom_score_adj"
+    assert container.exec_of_file("sh", "-c", script).split() == [
+        *("CapInh:", f"{0:016x}", "CapPrm:", f"{1 << 5:016x}", "CapEff:", f"{1 << 5:016x}"),
+        *("CapBnd:", f"{1 << 5:016x}", "CapAmb:", f"{0:016x}"),
+        "321",
+    ]
 
 
 @pytest.mark.clause("cli.exec.program-missing", "cli.words.no-executable")

@@ -178,3 +178,11 @@ def test_exec_is_confined_as_well(container: Container, profile: str) -> None:
     container.process["apparmorProfile"] = profile
     container.args("sleep", "1000").create().start()
     assert container.exec("cat", "/proc/self/attr/current") == f"{profile} (enforce)\n"
+
+
+@pytest.mark.needs("apparmor")
+@pytest.mark.clause("config.process.apparmor", "cli.exec.kept")
+def test_a_process_from_a_file_is_confined_as_well(container: Container, profile: str) -> None:
+    container.process["apparmorProfile"] = profile
+    found = sleeping(container).exec_of_file("cat", "/proc/self/attr/current")
+    assert found == f"{profile} (enforce)\n"

@@ -16,6 +16,7 @@ fork          a child that is born in its cgroup
 process       prctl, start times, names, limits of oom; scheduling and memory_policy beside it
 capabilities  the five sets
 apparmor      a profile, from the next execve on
+selinux       a label, from then on too; and those of files and mounts
 seccomp       filters: compiled by libseccomp, loaded by one call; unknown_calls: what newer ones meet
 cgroup        version 2, as files; kernel_file writes a setting
 bpf           programs for a cgroup's devices, instruction by instruction

@@ -43,6 +43,6 @@ shim/       the daemon's side: a package with a first page of its own
 What a hostile image or container may try, and which line of this room stands against it, is in
 conformance/runtime/attacks.py and tests/run/test_attacks.py: each attack works when its guard is taken out.
 
-Left out: SELinux, Intel RDT. Each is refused by name where it is asked for.
+Left out: Intel RDT. It is refused by name where it is asked for.
 Source: runtime-spec 1.3; where it is silent, runc@76d9cf5.
 """

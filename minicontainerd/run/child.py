@@ -25,7 +25,7 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..errors import ContainerdError
-from ..linux import apparmor, cgroup, namespaces, process, seccomp, terminal
+from ..linux import apparmor, cgroup, namespaces, process, seccomp, selinux, terminal
 from ..linux.kernel_file import write_proc, write_setting
 from ..linux.loopback import bring_up
 from ..linux.namespaces import CLONE
@@ -206,7 +206,7 @@ def _build_world(plan: Plan, channel: Channel) -> None:
     with step("a session and a keyring of its own: what the host's hold is out of reach", spec="credentials(7)"):
         process.new_session()
         if plan.new_keyring:
-            _new_keyring(container.id)
+            _new_keyring(container.id, plan.process.get("selinuxLabel", ""))
     if plan.create & CLONE.NEWNET:
         with step("a new network namespace has only lo, and that is down", spec="network_namespaces(7)"):
             bring_up()
@@ -248,6 +248,9 @@ def _limit(plan: Plan, channel: Channel) -> tuple[list[str], str, dict[str, str]
         if profile := each.get("apparmorProfile"):
             with told_as("apparmor failed to apply profile"):
                 apparmor.change_on_exec(profile)
+        if label := each.get("selinuxLabel"):
+            with told_as("unable to set the SELinux label"):
+                selinux.change_on_exec(label)
         if no_new_privileges:
             process.set_no_new_privs()
         if plan.filter and not no_new_privileges:
@@ -255,7 +258,7 @@ def _limit(plan: Plan, channel: Channel) -> tuple[list[str], str, dict[str, str]
         privileges.own_streams(user.get("uid", 0))
         environment = program.environment(each)
         try:
-            privileges.become(user, each.get("capabilities"), each["cwd"])
+            privileges.become(user, each.get("capabilities") or {}, each["cwd"])
         except FileNotFoundError as error:
             told = f'chdir to cwd ("{each["cwd"]}") set in config.json failed: {reason(error)}'
             raise OSError(error.errno, told) from error
@@ -383,7 +386,9 @@ def _join_cgroup(folders: tuple[str, ...]) -> None:
             return
 
 
-def _new_keyring(id: str) -> None:
+def _new_keyring(id: str, label: str) -> None:
+    if label:
+        selinux.label_keys(label)
     try:
         process.join_session_keyring(f"_ses.{id}")
     except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FailedPrecondition, NotFound, Unknown
 from ..linux import cgroup, namespaces, scheduling
@@ -23,6 +23,8 @@ from .validate import check_process
 
 if TYPE_CHECKING:
     from ..oci.runtime import Process
+
+_CONFINES = ("apparmorProfile", "capabilities", "oomScoreAdj", "selinuxLabel")
 
 
 def check(container: Container, *, ignore_paused: bool) -> None:
@@ -52,6 +54,7 @@ def execute(
         Unknown: something failed on the way; the child is gone.
     """
     check(container, ignore_paused=ignore_paused)
+    process = _confined(process, container.config["process"])
     check_process(process)
     create.check_terminal(bool(process.get("terminal")), options.console)
     with contextlib.ExitStack() as held:
@@ -80,6 +83,12 @@ def execute(
             birth.reap(pid)
             raise Unknown(f"unable to start container process: {text}")
     return pid
+
+
+def _confined(process: Process, first: Process) -> Process:
+    """What *process* does not say of its limits is as in the container's *first*, or it would have none of them."""
+    kept: Any = {key: value for key, value in first.items() if key in _CONFINES and process.get(key) in (None, "")}
+    return {**process, **kept}
 
 
 def _plan(container: Container, process: Process, options: create.Options, held: contextlib.ExitStack) -> child.Plan:

@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from ..oci.runtime import Capabilities, User
 
 
-def become(user: User, granted: Capabilities | None, cwd: str) -> None:
-    """Change into *cwd*, become *user* with exactly the capabilities *granted* (None: those it comes with)."""
-    if granted is not None:
-        capabilities.limit_bounding(capabilities.mask_of(granted.get("bounding", [])))
+def become(user: User, granted: Capabilities, cwd: str) -> None:
+    """Change into *cwd*, become *user* with exactly the capabilities *granted*; what is not named is none."""
+    capabilities.limit_bounding(capabilities.mask_of(granted.get("bounding", [])))
     inside = _enter(cwd)
     process.set_keep_capabilities(True)
     _change_user(user)
     process.set_keep_capabilities(False)
-    if granted is not None:
-        _set_capabilities(granted)
+    _set_capabilities(granted)
     if not inside:
         # A folder that root may not enter (NFS with root squashed) can be open to the user.
         os.chdir(cwd)

@@ -93,7 +93,7 @@ def features() -> dict[str, Any]:
             "memoryPolicy": {"modes": sorted(memory_policy.MODES), "flags": sorted(memory_policy.FLAGS)},
             "intelRdt": {"enabled": False},
             "apparmor": {"enabled": True},
-            "selinux": {"enabled": False},
+            "selinux": {"enabled": True},
             "netDevices": {"enabled": True},
             "mountExtensions": {"idmap": {"enabled": True}},
         },

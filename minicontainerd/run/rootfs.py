@@ -24,7 +24,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ..linux import cgroup, paths
+from ..linux import cgroup, paths, selinux
 from ..linux.mount import MNT, MS, mount, mount_setattr, move_mount, open_tree, pivot_root, umount
 from ..linux.mount_options import PROPAGATION, MountOptions, parse_mount_options
 from ..linux.mountinfo import mount_of
@@ -53,6 +53,8 @@ _ALLOWED_IN_PROC = frozenset(
     ]
 )
 _KERNEL_VIEWS = frozenset({"proc", "sysfs"})
+_LABELLED_BY_POLICY = frozenset({*_KERNEL_VIEWS, "cgroup2", "mqueue"})
+"""Where mountLabel, as an option of the mount, is not for; a queue's folder is given it afterwards."""
 
 
 def detach(propagation: str) -> None:
@@ -109,12 +111,19 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
         # A tmpfs over a folder of the image keeps that folder's mode: /tmp stays 1777.
         mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
         options = options._replace(data=f"{options.data},{mode}" if options.data else mode)
+    label = config.get("linux", {}).get("mountLabel", "")
+    if label and not options.is_bind and fstype not in _LABELLED_BY_POLICY:
+        options = options._replace(data=selinux.mount_data(options.data, label))
     flags = options.flags & (MS.BIND | MS.REC) if options.is_bind else options.flags
     if "tmpcopyup" in options.words:
         _mount_copy(root, target, where, source, options)
     else:
         mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
     os.close(target)
+    if label and fstype == "mqueue":  # knows no option for it
+        top = paths.open_in_root(root, where)
+        selinux.label_file(paths.through(top), label)
+        os.close(top)
     _adjust(root, where, options)
 
 
@@ -256,7 +265,7 @@ def finish(config: Spec) -> None:
         spec="runtime-spec config-linux.md#masked-paths",
     ):
         for path in linux.get("maskedPaths") or []:
-            _mask(path)
+            _mask(path, linux.get("mountLabel", ""))
 
 
 def _make_read_only(path: str) -> None:
@@ -269,10 +278,10 @@ def _make_read_only(path: str) -> None:
     _remount(path, MS.RDONLY | _flags_of(path))
 
 
-def _mask(path: str) -> None:
+def _mask(path: str, label: str) -> None:
     """Hide *path*: an empty read-only folder over a folder, /dev/null over a file; nothing there needs nothing."""
     if os.path.isdir(path):
-        mount("tmpfs", path, "tmpfs", MS.RDONLY)
+        mount("tmpfs", path, "tmpfs", MS.RDONLY, selinux.mount_data("", label) if label else "")
     elif os.path.exists(path):
         null = open_tree("/dev/null", clone=True)  # in hand before it is looked at: it cannot be changed in between
         _expect_null(null)

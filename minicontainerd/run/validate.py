@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
-from ..linux import apparmor
+from ..linux import apparmor, selinux
 from ..linux.mount_options import PROPAGATION
 from ..linux.namespaces import FLAGS
 from . import attributes
@@ -82,7 +82,7 @@ def check(config: Spec) -> None:
             raise InvalidArgument(f'mount "{each["destination"]}": only a tmpfs can have the option tmpcopyup')
     if (propagation := linux.get("rootfsPropagation")) and propagation not in PROPAGATION:
         raise InvalidArgument(f"rootfsPropagation={propagation} is not supported")
-    if linux.get("mountLabel"):
+    if linux.get("mountLabel") and not selinux.is_enabled():
         raise Unimplemented("mountLabel is specified in config, but SELinux is disabled or not supported")
     attributes.check_container(linux)
     if wanted := linux.get("netDevices"):
@@ -145,7 +145,10 @@ def check_process(process: Process | None) -> None:
     if not process.get("args"):
         raise InvalidArgument("args must not be empty")
     attributes.check(process)
-    modules = (("apparmorProfile", "AppArmor", apparmor.is_enabled()), ("selinuxLabel", "SELinux", False))
+    modules = (
+        ("apparmorProfile", "AppArmor", apparmor.is_enabled()),
+        ("selinuxLabel", "SELinux", selinux.is_enabled()),
+    )
     for key, module, is_here in modules:
         if process.get(key) and not is_here:
             raise Unimplemented(f"{key} is specified in config, but {module} is disabled or not supported")

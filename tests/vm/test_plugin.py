@@ -84,7 +84,7 @@ FAKE = """
 import pytest
 from vm import plugin
 
-def _guest(config, variant, ids, reports, stop):
+def _guest(config, variant, ids, reports, stop, places):
     '''A guest that answers without being one: what the terminal makes of it is what is tested.'''
     for id in ids[:-1]:
         reports.put(("start", id))
