@@ -21,7 +21,7 @@ def _modules(folder: Path, *lines: str, built_in: str = "") -> Path:
 
 def test_a_change_of_what_goes_in_gives_another_key() -> None:
     keys = {*(Recipe(variant).image_key for variant in VARIANTS), Recipe(disk_gib=9).image_key}
-    assert len(keys) == 5
+    assert len(keys) == len(VARIANTS) + 1
 
 
 def test_memory_is_no_part_of_the_image() -> None:
