@@ -99,6 +99,17 @@ def test_other_options_go_to_the_filesystem(container: Container) -> None:
     assert container.shell("stat -c '%a %u' /data").run() == "711 7\n"
 
 
+@pytest.mark.clause("cli.mount.tmpfs-mode")
+@pytest.mark.parametrize(("below", "mode"), [(0o751, "751"), (None, "1777")], ids=["there", "made"])
+def test_a_tmpfs_has_the_mode_of_the_folder_that_it_covers(container: Container, below: int | None, mode: str) -> None:
+    """But a folder that has to be made was nobody's wish: then it is open to all, as the kernel makes it."""
+    if below is not None:
+        (container.rootfs / "data").mkdir()
+        (container.rootfs / "data").chmod(below)
+    container.config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs"})
+    assert container.shell("stat -c %a /data").run() == f"{mode}\n"
+
+
 @pytest.mark.clause("config.mounts.custom.data", "config.values.invalid-errors")
 def test_an_option_that_nobody_knows_is_refused_by_the_filesystem(container: Container) -> None:
     mount = {"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["nosuchoption"]}

@@ -72,6 +72,13 @@ def test_no_capabilities_means_none(container: Container, told: bool) -> None:
     assert {int(value, 16) & ~of_the_c_library for value in found.values()} == {0}
 
 
+@pytest.mark.clause("config.process.capabilities", "config.values.invalid-errors")
+def test_what_is_not_permitted_cannot_be_in_effect(container: Container) -> None:
+    container.process["capabilities"]["permitted"] = ["CAP_KILL"]
+    with pytest.raises(Failure):
+        container.create().start()
+
+
 @pytest.mark.clause("config.process.no-new-privileges")
 @pytest.mark.parametrize("wanted", [True, False])
 def test_no_new_privs_is_as_asked(container: Container, wanted: bool) -> None:

@@ -9,6 +9,7 @@ reference where an image is, as people write it, in two grammars
 platform  which machine an image is for, and which of several suits this one
 image     index, manifest, config: a tree of JSON that points at layers by digest
 runtime   config.json and state, as types
+shape     a document held against these types
 spec      the config.json that a client writes: safe defaults, then image and flags
 seccomp   the default filter: which system calls a container may make
 user      ``--user``, resolved in the image's own files

@@ -1,29 +1,36 @@
 """The runtime-spec's config.json and state, as types: what ``json.load`` gives, with names a checker knows.
 
-These are TypedDicts: at run time plain dictionaries, so a runtime that starts once a container pays nothing for
-them; and msgspec can still decode into them, with the path of what is wrong. Every key may be absent unless it is
-in a class that says otherwise. Units are in the comments; only what Linux uses is here.
+These are TypedDicts: at run time plain dictionaries, so a runtime that starts once a container pays next to nothing
+for them; ``shape.py`` holds a document against them. Every key may be absent unless it, or its class, says otherwise.
+Units are in the comments; only what Linux uses is here.
 
 Source: runtime-spec 1.3 specs-go/config.go and specs-go/state.go, where the prose for each key is config.md.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, Required, TypeAlias, TypedDict
+
+int32: TypeAlias = int
+int64: TypeAlias = int
+uint16: TypeAlias = int
+uint32: TypeAlias = int
+uint64: TypeAlias = int
+"""Numbers by the bounds that they have in Go, which ``shape.py`` holds them to."""
 
 
 class Box(TypedDict):
     """A terminal's size, in characters."""
 
-    height: int
-    width: int
+    height: uint64
+    width: uint64
 
 
 class User(TypedDict, total=False):
-    uid: int
-    gid: int
-    umask: int
-    additionalGids: list[int]
+    uid: uint32
+    gid: uint32
+    umask: uint32
+    additionalGids: list[uint32]
     username: str
 
 
@@ -39,24 +46,24 @@ class Rlimit(TypedDict):
     """*type* is RLIMIT_NOFILE and the like; 2**64-1 means no limit."""
 
     type: str
-    hard: int
-    soft: int
+    hard: uint64
+    soft: uint64
 
 
 # "class" is a Python keyword, hence the other way to write a TypedDict.
-IOPriority = TypedDict("IOPriority", {"class": str, "priority": int}, total=False)
+IOPriority = TypedDict("IOPriority", {"class": "str", "priority": "int"}, total=False)
 
 
 class Scheduler(TypedDict, total=False):
     """Times in nanoseconds."""
 
     policy: str
-    nice: int
-    priority: int
+    nice: int32
+    priority: int32
     flags: list[str]
-    runtime: int
-    deadline: int
-    period: int
+    runtime: uint64
+    deadline: uint64
+    period: uint64
 
 
 class ExecCPUAffinity(TypedDict, total=False):
@@ -90,13 +97,13 @@ class Root(TypedDict, total=False):
 
 
 class IDMapping(TypedDict):
-    containerID: int
-    hostID: int
-    size: int
+    containerID: uint32
+    hostID: uint32
+    size: uint32
 
 
 class Mount(TypedDict, total=False):
-    destination: str
+    destination: Required[str]
     type: str
     source: str
     options: list[str]
@@ -107,7 +114,7 @@ class Mount(TypedDict, total=False):
 class Hook(TypedDict, total=False):
     """*timeout* in seconds."""
 
-    path: str
+    path: Required[str]
     args: list[str]
     env: list[str]
     timeout: int
@@ -128,20 +135,20 @@ class Hooks(TypedDict, total=False):
 class Namespace(TypedDict, total=False):
     """Without *path* a new one is made."""
 
-    type: str
+    type: Required[str]
     path: str
 
 
 class Device(TypedDict, total=False):
     """*type* is c, b, u or p; *fileMode* as in chmod."""
 
-    path: str
-    type: str
-    major: int
-    minor: int
-    fileMode: int
-    uid: int
-    gid: int
+    path: Required[str]
+    type: Required[str]
+    major: int64
+    minor: int64
+    fileMode: uint32
+    uid: uint32
+    gid: uint32
 
 
 class DeviceRule(TypedDict, total=False):
@@ -149,20 +156,20 @@ class DeviceRule(TypedDict, total=False):
 
     allow: bool
     type: str
-    major: int
-    minor: int
+    major: int64
+    minor: int64
     access: str
 
 
 class Memory(TypedDict, total=False):
     """Bytes; -1 is no limit. *swap* is memory and swap together."""
 
-    limit: int
-    reservation: int
-    swap: int
-    kernel: int
-    kernelTCP: int
-    swappiness: int
+    limit: int64
+    reservation: int64
+    swap: int64
+    kernel: int64
+    kernelTCP: int64
+    swappiness: uint64
     disableOOMKiller: bool
     useHierarchy: bool
     checkBeforeUpdate: bool
@@ -171,39 +178,39 @@ class Memory(TypedDict, total=False):
 class CPU(TypedDict, total=False):
     """*quota* and *period* in microseconds; *shares* 2 to 262144, 1024 is normal; *cpus* like ``0-3,5``."""
 
-    shares: int
-    quota: int
-    burst: int
-    period: int
-    realtimeRuntime: int
-    realtimePeriod: int
+    shares: uint64
+    quota: int64
+    burst: uint64
+    period: uint64
+    realtimeRuntime: int64
+    realtimePeriod: uint64
     cpus: str
     mems: str
-    idle: int
+    idle: int64
 
 
 class Pids(TypedDict, total=False):
-    limit: int
+    limit: int64
 
 
 class WeightDevice(TypedDict, total=False):
-    major: int
-    minor: int
-    weight: int
-    leafWeight: int
+    major: int64
+    minor: int64
+    weight: uint16
+    leafWeight: uint16
 
 
 class ThrottleDevice(TypedDict):
     """*rate* in bytes or operations a second."""
 
-    major: int
-    minor: int
-    rate: int
+    major: int64
+    minor: int64
+    rate: uint64
 
 
 class BlockIO(TypedDict, total=False):
-    weight: int
-    leafWeight: int
+    weight: uint16
+    leafWeight: uint16
     weightDevice: list[WeightDevice]
     throttleReadBpsDevice: list[ThrottleDevice]
     throttleWriteBpsDevice: list[ThrottleDevice]
@@ -215,21 +222,21 @@ class HugepageLimit(TypedDict):
     """*pageSize* like ``2MB``; *limit* in bytes."""
 
     pageSize: str
-    limit: int
+    limit: uint64
 
 
 class Rdma(TypedDict, total=False):
-    hcaHandles: int
-    hcaObjects: int
+    hcaHandles: uint32
+    hcaObjects: uint32
 
 
 class InterfacePriority(TypedDict):
     name: str
-    priority: int
+    priority: uint32
 
 
 class Network(TypedDict, total=False):
-    classID: int
+    classID: uint32
     priorities: list[InterfacePriority]
 
 
@@ -246,22 +253,22 @@ class Resources(TypedDict, total=False):
 
 
 class SyscallArgument(TypedDict, total=False):
-    index: int
-    value: int
-    valueTwo: int
+    index: uint64
+    value: uint64
+    valueTwo: uint64
     op: str
 
 
 class Syscall(TypedDict, total=False):
     names: list[str]
-    action: str
-    errnoRet: int
+    action: Required[str]
+    errnoRet: uint64
     args: list[SyscallArgument]
 
 
 class Seccomp(TypedDict, total=False):
     defaultAction: str
-    defaultErrnoRet: int
+    defaultErrnoRet: uint64
     architectures: list[str]
     flags: list[str]
     listenerPath: str
@@ -291,8 +298,8 @@ class IntelRdt(TypedDict, total=False):
 
 
 class TimeOffset(TypedDict, total=False):
-    secs: int
-    nanosecs: int
+    secs: int64
+    nanosecs: uint32
 
 
 class Linux(TypedDict, total=False):

@@ -36,6 +36,7 @@ def check(each: Process) -> None:
         InvalidArgument: with the first thing found.
     """
     _check_limits(each.get("rlimits") or [])
+    _check_capabilities(each.get("capabilities") or {})
     if scheduler := each.get("scheduler"):
         _check_schedule(scheduler)
     if priority := each.get("ioPriority"):
@@ -63,6 +64,11 @@ def apply(linux: Linux) -> None:
         memory_policy.set_memory_policy(policy["mode"], nodes, policy.get("flags") or [])
     if personality := linux.get("personality"):
         process.set_personality(_DOMAINS[personality["domain"]])
+
+
+def _check_capabilities(granted: Capabilities) -> None:
+    if missing := sorted(set(granted.get("effective", [])) - set(granted.get("permitted", []))):
+        raise InvalidArgument(f"unable to apply caps: {' '.join(missing)} would be in effect, but is not permitted")
 
 
 def ungranted(granted: Capabilities | None) -> list[str]:

@@ -8,12 +8,12 @@ Source: runc@76d9cf5 exec.go ``getProcess``, update.go; docker/go-units size.go 
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
+from ..oci import shape
 from . import validate
 from .words import reason
 
@@ -49,7 +49,10 @@ def resources(flags: Flags) -> Resources:
         Unimplemented: version 2 of cgroups has no such limit, or there is no resctrl.
     """
     if source := flags.value("resources"):
-        loaded: Resources = json.load(sys.stdin) if source == "-" else json.loads(_read(source))
+        try:
+            loaded: Resources = shape.read(sys.stdin.read() if source == "-" else _read(source), "Resources")
+        except InvalidArgument as error:
+            raise InvalidArgument(f"resources: {error.args[0]}") from error
         return loaded
     for flag in (*_REAL_TIME, *_CACHE):
         if flags.value(flag):

@@ -103,11 +103,12 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
     fstype, source, where = each.get("type", ""), each.get("source", ""), each["destination"]
     if options.is_bind:
         source = os.path.join(bundle, source)
+    was_there = _is_there(root, where)
     target = _target(root, where, fstype, source if options.is_bind else None)
     _check_proc(root, target, where, fstype, source if options.is_bind else None)
     if fstype == "cgroup":
         fstype, source, options = _cgroup_mount(options, config)
-    elif fstype == "tmpfs" and "mode=" not in options.data:
+    elif fstype == "tmpfs" and was_there and "mode=" not in options.data:
         # A tmpfs over a folder of the image keeps that folder's mode: /tmp stays 1777.
         mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
         options = options._replace(data=f"{options.data},{mode}" if options.data else mode)
@@ -162,6 +163,16 @@ def _target(root: int, where: str, fstype: str, bound: str | None) -> int:
         _require(bound)  # a missing source is the better error
         return paths.make_file(root, where)
     return paths.make_folders(root, where)
+
+
+def _is_there(root: int, where: str) -> bool:
+    try:
+        os.close(paths.open_in_root(root, where))
+    except OSError as error:
+        if paths.is_missing(error):
+            return False
+        raise
+    return True
 
 
 def _require(path: str) -> None:

@@ -6,14 +6,14 @@ Source: runtime-spec 1.3; the words are runc@76d9cf5's where it has some (libcon
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
 from ..linux import apparmor, selinux
 from ..linux.mount_options import PROPAGATION
 from ..linux.namespaces import FLAGS
+from ..oci import shape
 from . import attributes
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def load_config(bundle: str) -> Spec:
         raise NotFound(f"chdir {bundle}: no such file or directory")
     path = os.path.join(bundle, "config.json")
     try:
-        with open(path, encoding="utf-8") as file:
-            config: Spec = json.load(file)
+        with open(path, "rb") as file:
+            config: Spec = shape.read(file.read(), "Spec")
     except FileNotFoundError:
         raise NotFound("JSON specification file config.json not found") from None
-    except ValueError as error:
-        raise InvalidArgument(f"{path}: {error}") from error
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error.args[0]}") from error
     check(config)
     return config
 
@@ -204,11 +204,10 @@ def parse_process(text: str) -> Process:
     """The process that ``exec --process FILE`` names.
 
     Raises:
-        InvalidArgument: it is no JSON.
+        InvalidArgument: it is no JSON, or no process.
     """
     try:
-        process: Any = json.loads(text)
-    except ValueError as error:
-        raise InvalidArgument(f"process file: {error}") from error
-    checked: Process = process
-    return checked
+        process: Process = shape.read(text, "Process")
+    except InvalidArgument as error:
+        raise InvalidArgument(f"process file: {error.args[0]}") from error
+    return process

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NotFound
 from ...linux import cgroup
+from ...oci import shape
 from .loop import URGENT
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Container:
 def load_config(bundle: str) -> Spec:
     """The config.json that the daemon has put into *bundle*; the runtime is who checks it."""
     with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
-        config: Spec = json.load(file)
+        config: Spec = json.load(file, object_pairs_hook=shape.without_nulls)
     return config
 
 
