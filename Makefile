@@ -101,18 +101,18 @@ conformance-report: install
 	rm -rf $(RESULTS)
 	$(call record,runc-here) conformance/runtime --runtime=runc --vm=never
 	$(call record,minirunc-here) conformance/runtime --runtime=minirunc --vm=never
-	$(call record,runc-guest) conformance/runtime --runtime=runc --in-vm
-	$(call record,crun-guest) conformance/runtime --runtime=crun --in-vm
-	$(call record,minirunc-guest) conformance/runtime --runtime=minirunc --in-vm
+	$(call record,runc-guest) conformance/runtime --runtime=runc --in-vm -n 2
+	$(call record,crun-guest) conformance/runtime --runtime=crun --in-vm -n 2
+	$(call record,minirunc-guest) conformance/runtime --runtime=minirunc --in-vm -n 2
 	$(report)
 
 # containerd and runc, and ours, each in a guest restored from the same moment.
 side-by-side: install
 	rm -rf $(RESULTS)
-	$(call record,runc) conformance/runtime --runtime=runc --in-vm
-	$(call record,minirunc) conformance/runtime --runtime=minirunc --in-vm
-	$(call record,containerd) conformance/daemon --target=containerd -k '$(ONE_DAEMON)' --in-vm
-	$(call record,minicontainerd) conformance/daemon --target=minicontainerd -k '$(ONE_DAEMON)' --in-vm
+	$(call record,runc) conformance/runtime --runtime=runc --in-vm -n 2
+	$(call record,minirunc) conformance/runtime --runtime=minirunc --in-vm -n 2
+	$(call record,containerd) conformance/daemon --target=containerd -k '$(ONE_DAEMON)' --in-vm -n 2
+	$(call record,minicontainerd) conformance/daemon --target=minicontainerd -k '$(ONE_DAEMON)' --in-vm -n 2
 	$(report)
 
 # What crun is asked every time, in three minutes; all of it by `make conformance-report`.

@@ -141,14 +141,19 @@ def test_exec_flags_change_the_process(running: Container) -> None:
 def test_what_a_process_from_a_file_does_not_say_is_as_in_the_container(container: Container) -> None:
     """Or whoever forgets to name the capabilities would have all of them."""
     kill = {key: ["CAP_KILL"] for key in ("bounding", "effective", "permitted")}
-    container.process.update(capabilities=kill, oomScoreAdj=321)
+    container.process["capabilities"] = kill
     container.args("sleep", "1000").create().start()
-    script = "grep Cap /proc/self/status; cat /proc/self/oom_score_adj"
-    assert container.exec_of_file("sh", "-c", script).split() == [
+    assert container.exec_of_file("grep", "Cap", "/proc/self/status").split() == [
         *("CapInh:", f"{0:016x}", "CapPrm:", f"{1 << 5:016x}", "CapEff:", f"{1 << 5:016x}"),
         *("CapBnd:", f"{1 << 5:016x}", "CapAmb:", f"{0:016x}"),
-        "321",
     ]
+
+
+@pytest.mark.clause("cli.exec.kept")
+def test_a_process_from_a_file_is_ended_no_later_than_the_container(container: Container) -> None:
+    container.process["oomScoreAdj"] = 321
+    container.args("sleep", "1000").create().start()
+    assert container.exec_of_file("cat", "/proc/self/oom_score_adj") == "321\n"
 
 
 @pytest.mark.clause("cli.exec.program-missing", "cli.words.no-executable")

@@ -12,7 +12,7 @@ import pytest
 
 from .harness import Container, Failure, expect_gone
 
-OTHERWISE = {
+OTHERWISE: dict[str, list[Any]] = {
     "hostname": [5],
     "root.readonly": [0, "false"],
     "process.args": ["true", {"0": "true"}],

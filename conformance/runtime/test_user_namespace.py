@@ -208,6 +208,14 @@ def test_a_new_user_namespace_without_mappings_is_refused(container: Container) 
         container.create()
 
 
+@pytest.mark.clause("cli.namespaces.user-needs-mappings")
+@pytest.mark.parametrize("which", ["uidMappings", "gidMappings"])
+def test_a_new_user_namespace_without_a_root_is_refused(container: Container, which: str) -> None:
+    in_user_namespace(container).linux[which] = [{"containerID": 1000, "hostID": 100000, "size": 1000}]
+    with pytest.raises(Failure):
+        container.create()
+
+
 @pytest.mark.clause("linux.namespaces.user", "config.process.user")
 def test_a_user_that_is_not_mapped_is_refused(container: Container) -> None:
     in_user_namespace(container).process["user"] = {"uid": 70000, "gid": 0}

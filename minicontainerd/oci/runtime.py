@@ -253,21 +253,21 @@ class Resources(TypedDict, total=False):
 
 
 class SyscallArgument(TypedDict, total=False):
-    index: uint64
-    value: uint64
+    index: Required[uint64]
+    value: Required[uint64]
     valueTwo: uint64
-    op: str
+    op: Required[str]
 
 
 class Syscall(TypedDict, total=False):
-    names: list[str]
+    names: Required[list[str]]
     action: Required[str]
     errnoRet: uint64
     args: list[SyscallArgument]
 
 
 class Seccomp(TypedDict, total=False):
-    defaultAction: str
+    defaultAction: Required[str]
     defaultErrnoRet: uint64
     architectures: list[str]
     flags: list[str]

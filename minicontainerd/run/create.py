@@ -151,7 +151,7 @@ def _bring_up(container: Container, options: Options) -> Container:
         birth.expect(talk.hear(), "mounted")
         _run_hooks(container)
         talk.say("go")
-        birth.expect(listener.hear(talk, pid, linux.get("seccomp") or {}, _as_creating(container)), "done")
+        birth.expect(listener.hear(talk, pid, linux.get("seccomp"), _as_creating(container)), "done")
     container = container._replace(creating=False)
     container.save()
     return container

@@ -77,7 +77,7 @@ def execute(
         talk.say("go")
         state = hooks.state_of(container, "running", container.pid)
         word, text = listener.hear(
-            talk, pid, container.config.get("linux", {}).get("seccomp") or {}, state
+            talk, pid, container.config.get("linux", {}).get("seccomp"), state
         )  # nothing, when execve has closed the channel
         if word:
             birth.reap(pid)

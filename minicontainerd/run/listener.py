@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 
-def hear(talk: Channel, pid: int, config: Seccomp, state: dict[str, Any]) -> tuple[str, str]:
+def hear(talk: Channel, pid: int, config: Seccomp | None, state: dict[str, Any]) -> tuple[str, str]:
     """The next message of the child *pid*; if it is about a listener, that is dealt with, and the one after it.
 
     Raises:
         Unknown: the agent cannot be reached.
     """
     word, text = talk.hear()
-    if word != "seccomp":
+    if word != "seccomp" or config is None:
         return word, text
     with step("give the filter's listener to its agent", spec="runtime-spec config-linux.md#containerprocessstate"):
         with told_as("unable to send the seccomp listener"):

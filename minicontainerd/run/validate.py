@@ -17,7 +17,7 @@ from ..oci import shape
 from . import attributes
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Mount, Process, Spec
+    from ..oci.runtime import IDMapping, Mount, Process, Spec
 
 _NETWORK_SYSCTLS = "net."
 _IPC_SYSCTLS = frozenset(
@@ -105,6 +105,8 @@ def check_identities(config: Spec, namespaces: dict[str, str]) -> None:
         raise InvalidArgument("rootless container requires user namespaces")
     if namespaces.get("user") == "" and not all(mapped):
         raise InvalidArgument("user namespaces enabled, but no uid or gid mappings found")
+    if namespaces.get("user") == "" and not all(_has_root(linux[key]) for key in ("uidMappings", "gidMappings")):
+        raise InvalidArgument("user namespaces enabled, but no mapping of 0 found: nobody could set it up from inside")
     if linux.get("timeOffsets") and namespaces.get("time") != "":
         raise InvalidArgument("time namespace offsets specified, but no new time namespace is in the config")
     for clock in linux.get("timeOffsets") or {}:
@@ -112,6 +114,10 @@ def check_identities(config: Spec, namespaces: dict[str, str]) -> None:
             raise InvalidArgument(f'time namespace offset of "{clock}": only monotonic and boottime have one')
     for each in config.get("mounts") or []:
         _id_mapped(each, "user" in namespaces)
+
+
+def _has_root(mappings: list[IDMapping]) -> bool:
+    return any(each["containerID"] == 0 and each["size"] > 0 for each in mappings)
 
 
 def _id_mapped(each: Mount, in_user_namespace: bool) -> None:
