@@ -155,7 +155,7 @@ def test_the_default_devices_are_those_of_the_host(container: Container) -> None
 def test_a_folder_that_only_the_hosts_root_can_reach_can_be_bound(container: Container, tmp_path: Path) -> None:
     (tmp_path / "closed/data").mkdir(parents=True)
     (tmp_path / "closed/data/file").write_text("seen")
-    container.config["mounts"].append(mount("/data", "bind", "rbind", "ro", source=str(tmp_path / "closed/data")))
+    container.config["mounts"].append(mount("/data", "bind", "rbind", source=str(tmp_path / "closed/data")))
     in_user_namespace(container)
     (tmp_path / "closed").chmod(0o700)
     assert container.args("cat", "/data/file").run() == "seen"
