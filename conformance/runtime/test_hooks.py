@@ -164,6 +164,13 @@ def test_a_hook_that_takes_too_long_is_ended_and_fails(container: Container) -> 
     expect_gone(container)
 
 
+@pytest.mark.clause("config.hooks.timeout")
+def test_a_hook_may_have_longer_than_anybody_waits(container: Container) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null"], "timeout": 1 << 31}
+    container.config["hooks"] = {"createRuntime": [hook]}
+    assert container.args("echo", "here").run() == "here\n"
+
+
 @pytest.mark.clause(
     "runtime.lifecycle.prestart-fails",
     "runtime.lifecycle.create-container-fails",

@@ -96,13 +96,17 @@ def _run_one(what: str, hook: Hook, state: bytes) -> None:
         os.close(output)
 
 
+_LONGEST = (1 << 31) - 1
+"""Milliseconds that poll(2) can wait: 24 days."""
+
+
 def _wait(what: str, pid: int, timeout: int | None) -> int:
     """The exit status of *pid*, which may take *timeout* seconds."""
     if timeout is not None:
         watched = os.pidfd_open(pid)
         poll = select.poll()
         poll.register(watched, select.POLLIN)
-        in_time = bool(poll.poll(timeout * 1000))
+        in_time = bool(poll.poll(min(timeout * 1000, _LONGEST)))
         os.close(watched)
         if not in_time:
             os.kill(pid, 9)

@@ -36,7 +36,7 @@ def become(user: User, granted: Capabilities, cwd: str) -> None:
         # A folder that root may not enter (NFS with root squashed) can be open to the user.
         os.chdir(cwd)
     if "umask" in user:
-        os.umask(user["umask"])
+        os.umask(user["umask"] & 0o777)  # as the kernel does, but Python refuses what is too large for a C int
 
 
 def own_streams(uid: int) -> None:

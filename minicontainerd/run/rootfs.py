@@ -103,12 +103,12 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
     fstype, source, where = each.get("type", ""), each.get("source", ""), each["destination"]
     if options.is_bind:
         source = os.path.join(bundle, source)
-    was_there = _is_there(root, where)
+    was_there = fstype == "tmpfs" and _is_there(root, where)
     target = _target(root, where, fstype, source if options.is_bind else None)
     _check_proc(root, target, where, fstype, source if options.is_bind else None)
     if fstype == "cgroup":
         fstype, source, options = _cgroup_mount(options, config)
-    elif fstype == "tmpfs" and was_there and "mode=" not in options.data:
+    elif was_there and "mode=" not in options.data:
         # A tmpfs over a folder of the image keeps that folder's mode: /tmp stays 1777.
         mode = f"mode={stat.S_IMODE(os.fstat(target).st_mode):o}"
         options = options._replace(data=f"{options.data},{mode}" if options.data else mode)
