@@ -5,8 +5,8 @@ for each assertion would cost more than the tests. Each report comes back as it 
 hooks as a report from this process, so the terminal, JUnit files and ``--maxfail`` work as ever. With ``-n 2`` there
 are two guests, and files are dealt out to them.
 
-Otherwise tests run here, and those whose needs (see ``needs``) this host does not meet go to a guest after the others.
-With ``--vm=never``, or where no guest can be started, they are skipped with that reason.
+Otherwise tests run here, and those whose needs (see ``needs``) this host does not meet go to guests, two at a time,
+after the others. With ``--vm=never``, or where no guest can be started, they are skipped with that reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PATHS = ("--junitxml", "--junit-xml", "--basetemp", "--log-file", "--record", "-
 """Options that are about this side."""
 
 GUESTS_AT_ONCE = 2
-"""If ``-n`` asks for no more. Tests that need another kind of guest wait for a place, for without KVM a guest takes a
+"""Unless ``-n`` asks for more. Tests that need another kind of guest wait for a place, for without KVM a guest takes a
 core."""
 
 COVERAGE = "/run/coverage"
@@ -57,8 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    """``-n`` means guests here, not processes; so xdist is told of none."""
-    config.stash[GUESTS] = 1
+    """``-n`` means guests with ``--in-vm``, not processes; so xdist is told of none."""
+    config.stash[GUESTS] = 1 if config.option.in_vm else GUESTS_AT_ONCE
     if config.option.in_vm and getattr(config.option, "numprocesses", None):
         config.stash[GUESTS] = int(config.option.numprocesses)
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
