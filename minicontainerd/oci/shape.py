@@ -58,6 +58,8 @@ def without_nulls(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check(value: Any, kind: str, where: str) -> None:
     if kind in _PLAIN:
         _expect(value, *_PLAIN[kind], where)
+        if kind == "str":
+            _expect_text(value, where)
     elif kind in _BOUNDS:
         _expect(value, *_PLAIN["int"], where)
         least, most = _BOUNDS[kind]
@@ -70,6 +72,7 @@ def _check(value: Any, kind: str, where: str) -> None:
     elif kind.startswith("dict[str, "):
         _expect(value, dict, "an object", where)
         for key, each in value.items():
+            _expect_text(key, where)
             _check(each, kind[len("dict[str, ") : -1], _below(where, key))
     else:
         _check_fields(value, kind, where)
@@ -89,6 +92,14 @@ def _check_fields(value: Any, kind: str, where: str) -> None:
 def _expect(value: Any, kind: type, said: str, where: str) -> None:
     if type(value) is not kind:  # and no subclass: to Python, true is a number
         raise InvalidArgument(f"{where or 'the document'}: {said} is wanted, not {json.dumps(value)[:60]}")
+
+
+def _expect_text(value: str, where: str) -> None:
+    """Half of a surrogate pair, which JSON can spell, is no character; nothing could be done with it later."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{where}: {ascii(value)[:60]} is no text: a surrogate stands alone in it") from None
 
 
 def _below(where: str, key: str) -> str:

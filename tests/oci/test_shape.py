@@ -34,6 +34,8 @@ def test_each_annotation_is_one_that_the_check_understands(kind: str) -> None:
         ('{"linux": {"sysctl": {"a.b": 1}}}', "linux.sysctl.a.b: a string is wanted, not 1"),
         ('{"linux": {"uidMappings": [{"hostID": 1, "size": 2}]}}', "linux.uidMappings\\[0\\].containerID is missing"),
         ('{"linux": {"resources": {"pids": {"limit": 9223372036854775808}}}}', "pids.limit: .* is not within"),
+        (r'{"process": {"args": ["a\ud800"]}}', "process.args\\[0\\]: 'a.ud800' is no text"),
+        (r'{"annotations": {"\ud800": "v"}}', "annotations: '.ud800' is no text"),
         ('{"process": {"terminal": 1}}', "process.terminal: true or false is wanted, not 1"),
     ],
 )
