@@ -21,6 +21,11 @@ import paramiko
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # a machine that is switched off is no news to a log
 
 
+KNOCK_SECONDS = 60.0
+"""After so long without output, a guest is asked whether it is there at all, and has as long again to answer. A test
+may be silent for an hour where everything is slow; sshd may not."""
+
+
 class Unreachable(Exception):
     """The guest did not answer in time."""
 
@@ -94,7 +99,7 @@ class Ssh:
         """Run *command* by the guest's shell; each line of its output is given to *line* as it comes.
 
         Raises:
-            Unreachable: the connection broke, or *seconds* went by without any output.
+            Unreachable: the connection broke, *seconds* went by without any output, or nobody answers a knock.
         """
         code, out, err = self._run(command, input, seconds, line)
         return Outcome(code, out.decode(errors="replace"), err.decode(errors="replace"))
@@ -105,7 +110,7 @@ class Ssh:
         if self._transport is None:
             raise Unreachable("not connected")
         try:
-            channel = self._transport.open_session(timeout=seconds)
+            channel = self._transport.open_session(timeout=KNOCK_SECONDS)
             channel.settimeout(seconds)
             channel.exec_command(command)
             channel.sendall(input)
@@ -177,7 +182,7 @@ def _collect(
 ) -> tuple[int, bytes, bytes]:
     """Read both streams to their ends. paramiko has no select of its own over both, so errors are drained beside."""
     out, err, partial = b"", b"", b""
-    quiet_since = time.monotonic()
+    quiet_since = knocked = time.monotonic()
     while True:
         heard = False
         if channel.recv_ready():
@@ -189,7 +194,7 @@ def _collect(
         if channel.recv_stderr_ready():
             err, heard = err + channel.recv_stderr(1 << 16), True
         if heard:
-            quiet_since = time.monotonic()
+            quiet_since = knocked = time.monotonic()
             continue
         if channel.closed or (channel.status_event.is_set() and channel.eof_received):
             if not channel.status_event.is_set() or channel.exit_status == -1:
@@ -197,5 +202,16 @@ def _collect(
             break
         if seconds is not None and time.monotonic() - quiet_since > seconds:
             raise TimeoutError
+        if time.monotonic() - knocked > KNOCK_SECONDS:
+            _knock(channel.get_transport())
+            knocked = time.monotonic()
         channel.status_event.wait(0.005)
     return channel.recv_exit_status(), out, err
+
+
+def _knock(transport: paramiko.Transport) -> None:
+    """Ask for a channel and give it back: nothing is started in the guest, but its sshd has to answer."""
+    try:
+        transport.open_session(timeout=KNOCK_SECONDS).close()
+    except paramiko.SSHException as error:
+        raise Unreachable(f"nothing from the guest, nor any answer to a knock: {error}") from error

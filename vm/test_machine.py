@@ -13,6 +13,7 @@ from subprocess import PIPE
 
 import pytest
 
+from vm import ssh
 from vm.machine import CommandFailed, DiskFull, Hang, Machine, Panic
 from vm.recipe import ROOT
 
@@ -105,3 +106,23 @@ def test_a_panic_is_called_so(spoiled: Machine) -> None:
 def test_a_hang_is_called_so(spoiled: Machine) -> None:
     with pytest.raises(Hang, match="nothing from the guest"):
         spoiled.run("sleep 10000", seconds=0.1)
+
+
+def test_a_guest_that_is_gone_is_found_out_before_its_command_is_late(
+    spoiled: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "KNOCK_SECONDS", 2)
+    with pytest.raises(Hang, match="nor any answer to a knock"):
+        spoiled.run("echo here; sleep 10000", line=lambda said: spoiled.qemu.ask("stop"))
+
+
+REWRITE = """
+cd /sys/fs/cgroup && mkdir rewrite && { yes | cat > /dev/null & }
+for i in $(seq 200); do echo 10000 100000 > rewrite/cpu.max && echo max > rewrite/cpu.max || exit; done
+pkill yes
+"""
+
+
+def test_the_kernel_rewrites_its_code_while_the_other_processor_runs_it(spoiled: Machine) -> None:
+    """The first quota there is, and the last that goes, is a jump label of the scheduler's each; see vm/qemu.py."""
+    spoiled.succeed(REWRITE)

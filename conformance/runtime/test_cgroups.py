@@ -24,7 +24,7 @@ VALUES: list[tuple[str, dict[str, object], dict[str, str]]] = [
     ("quota-alone", {"cpu": {"quota": 20000}}, {"cpu.max": "20000 100000"}),
     ("period-alone", {"cpu": {"period": 50000}}, {"cpu.max": "max 50000"}),
     ("quota-none", {"cpu": {"quota": -1, "period": 50000}}, {"cpu.max": "max 50000"}),
-    ("mems", {"cpu": {"cpus": "0-1", "mems": "0"}}, {"cpuset.cpus": "0-1", "cpuset.mems": "0"}),
+    ("mems", {"cpu": {"cpus": "0", "mems": "0"}}, {"cpuset.cpus": "0", "cpuset.mems": "0"}),
     ("pids-none", {"pids": {"limit": -1}}, {"pids.max": "max"}),
     ("hugepages", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}, {"hugetlb.2MB.max": str(4 * MIB)}),
     ("unified", {"unified": {"cpu.weight": "77", "memory.high": "max"}}, {"cpu.weight": "77"}),
