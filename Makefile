@@ -91,7 +91,7 @@ cni-ours: install
 	$(call run,$@) conformance/cni --plugins=minicontainerd --target=minicontainerd
 
 # Runs side by side, clause by clause: one is kept under the name $(1). What fails in one does not end the others: the
-# report says it, and fails. Runs of your own fit in beside these. More than an hour where there is no KVM.
+# report says it, and fails. Runs of your own fit in beside these. Forty minutes where there is no KVM.
 RESULTS = results/$@
 record = -$(BIN)/pytest -q --record=$(RESULTS)/$(1).json
 report = $(BIN)/python -m conformance.report $(RESULTS)/*.json --html $(RESULTS)/report.html
