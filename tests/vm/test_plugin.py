@@ -128,6 +128,16 @@ def test_with_n_there_are_as_many_guests_and_no_worker_here(with_fake_guest: pyt
     ran.stdout.no_fnmatch_line("*2 workers*")
 
 
+def test_what_the_host_lacks_goes_to_two_guests(with_fake_guest: pytest.Pytester) -> None:
+    with_fake_guest.makeconftest(f"{FAKE}\nfrom vm import host\nhost.PROGRAMS = {{}}\n")
+    needy = "import pytest\npytestmark = pytest.mark.needs('program:no-such')\n"
+    body = f"{needy}def test_passes(): assert False\ndef test_never_ran(): pass\n"
+    with_fake_guest.makepyfile(test_first=body, test_second=body, test_here="def test_here(): pass\n")
+    files = ("test_first.py", "test_second.py", "test_here.py")
+    ran = with_fake_guest.runpytest_subprocess("-p", "vm.plugin", *files)
+    ran.assert_outcomes(passed=3, failed=2)  # each guest leaves one out
+
+
 @pytest.mark.parametrize("need", sorted(needs.NEEDS))
 def test_every_need_has_an_answer_here(need: str) -> None:
     assert isinstance(needs.reason_against(need), str)
