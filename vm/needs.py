@@ -79,6 +79,10 @@ def _selinux() -> str:
     return _program("secilc") if is_on else "the kernel's SELinux is not on"
 
 
+def _two_processors() -> str:
+    return "" if (os.cpu_count() or 1) > 1 else "there is only one processor"
+
+
 def _guest() -> str:
     return "" if Path("/etc/minicontainerd-guest").exists() else "not a guest that may be spoiled"
 
@@ -153,6 +157,7 @@ NEEDS: dict[str, Callable[[], str]] = {
     "criu": _criu,
     "selinux": _selinux,
     "systemd": _systemd,
+    "two-processors": _two_processors,
     "vlan-filtering": _vlan_filtering,
 }
 PARAMETRIC: dict[str, Callable[[str], str]] = {

@@ -104,6 +104,7 @@ def test_a_priority_that_cannot_be_is_refused(container: Container, wanted: dict
         container.create()
 
 
+@pytest.mark.needs("two-processors")
 @pytest.mark.clause("config.exec-affinity.initial", "config.exec-affinity.final", "config.exec-affinity.no-final")
 @pytest.mark.parametrize(
     ("affinity", "found"),
@@ -111,8 +112,6 @@ def test_a_priority_that_cannot_be_is_refused(container: Container, wanted: dict
     ids=["both", "final", "initial"],
 )
 def test_a_process_that_joins_runs_where_it_may(container: Container, affinity: dict[str, str], found: str) -> None:
-    if (os.cpu_count() or 1) < 2:
-        pytest.skip("there is only one processor")
     if "final" not in affinity and KERNEL < (6, 2):
         pytest.skip("a kernel before 6.2 forgets the affinity on the way into a cgroup")
     sleeping(container, execCPUAffinity=affinity)

@@ -24,7 +24,6 @@ VALUES: list[tuple[str, dict[str, object], dict[str, str]]] = [
     ("quota-alone", {"cpu": {"quota": 20000}}, {"cpu.max": "20000 100000"}),
     ("period-alone", {"cpu": {"period": 50000}}, {"cpu.max": "max 50000"}),
     ("quota-none", {"cpu": {"quota": -1, "period": 50000}}, {"cpu.max": "max 50000"}),
-    ("mems", {"cpu": {"cpus": "0", "mems": "0"}}, {"cpuset.cpus": "0", "cpuset.mems": "0"}),
     ("pids-none", {"pids": {"limit": -1}}, {"pids.max": "max"}),
     ("hugepages", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}, {"hugetlb.2MB.max": str(4 * MIB)}),
     ("unified", {"unified": {"cpu.weight": "77", "memory.high": "max"}}, {"cpu.weight": "77"}),
@@ -38,6 +37,14 @@ def test_a_value_becomes_the_text_of_a_file(
 ) -> None:
     sleeping(container, **resources)
     assert {name: read(container, name) for name in files} == files
+
+
+@pytest.mark.needs("two-processors")
+@pytest.mark.clause("linux.cgroups.cpuset")
+def test_processors_and_nodes_are_the_text_of_files(container: Container) -> None:
+    sleeping(container, cpu={"cpus": "0-1", "mems": "0"})
+    assert read(container, "cpuset.cpus") == "0-1"
+    assert read(container, "cpuset.mems") == "0"
 
 
 @pytest.mark.clause("linux.cgroups.block-io")
