@@ -25,7 +25,9 @@ from conformance.networks import Namespace, wait_until
 from conformance.peers import DAEMONS, Ctr, docker_registry
 from minicontainerd.linux.namespaces import inside
 
-SERVE = ("sh", "-c", "while true; do echo hello | nc -l -p 80; done")
+# Not a loop of `echo hello | nc -l`: such a server misses a caller between two rounds, and ends without a word if the
+# caller's end of file comes before its own echo.
+SERVE = ("nc", "-ll", "-p", "80", "-e", "echo", "hello")
 
 SCRIPT = """\
 #!/bin/sh

@@ -41,7 +41,7 @@ podman() {{
 podman load --quiet --input {folder}/busybox.tar > {folder}/log
 podman network create --subnet 10.44.0.0/24 played >> {folder}/log
 podman run --detach --name serves --net played --ip 10.44.0.9 --publish 127.0.0.1:8080:80 busybox:1 \\
-    sh -c 'while true; do echo hello | nc -l -p 80; done' >> {folder}/log
+    nc -ll -p 80 -e echo hello >> {folder}/log
 podman exec serves ip -o -4 addr show eth0
 for place in "10.44.0.9 80" "127.0.0.1 8080"; do
     for try in 1 2 3 4 5 6 7 8 9; do
