@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -190,16 +189,3 @@ def answers(
         except (TimeoutError, OSError):
             return ""
     return str(peer[0]).removeprefix("::ffff:")
-
-
-def wait_until(ready: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    """Wait for a condition.
-
-    Raises:
-        TimeoutError: *what* did not happen.
-    """
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.02)

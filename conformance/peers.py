@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minicontainerd.oci.mount import Mount
 
-from .patience import patience
+from .patience import patience, wait_until
 
 
 def free_port() -> int:
@@ -131,11 +131,11 @@ class Ctr:
         Raises:
             TimeoutError: it still runs, or is not there.
         """
-        deadline = time.monotonic() + patience(seconds)
-        while not any(line.split()[::2] == [id, "STOPPED"] for line in self("tasks", "ls").splitlines()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"task {id} has not stopped: {self('tasks', 'ls')}")
-            time.sleep(0.05)
+
+        def is_told() -> bool:
+            return any(line.split()[::2] == [id, "STOPPED"] for line in self("tasks", "ls").splitlines())
+
+        wait_until(is_told, f"the task {id} stops", seconds)
 
     def mounts(self, snapshotter: str, key: str) -> tuple[Mount, ...]:
         """The mounts of a snapshot, read from the command lines that ctr prints."""

@@ -21,7 +21,8 @@ import pytest
 
 from conformance import images, leaks
 from conformance.cni.harness import Config
-from conformance.networks import Namespace, wait_until
+from conformance.networks import Namespace
+from conformance.patience import wait_until
 from conformance.peers import DAEMONS, Ctr, docker_registry
 from minicontainerd.linux.namespaces import inside
 

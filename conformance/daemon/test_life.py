@@ -21,6 +21,7 @@ from typing import IO
 
 import pytest
 
+from ..patience import patience, wait_until
 from ..peers import Ctr
 
 
@@ -44,7 +45,7 @@ def events(ctr: Ctr) -> Iterator[list[str]]:
 
 def _until(output: IO[bytes], ctr: Ctr, mark: str) -> str:
     """Label the namespace with *mark* until *output* tells of it; answers all that it said."""
-    said, end = b"", time.monotonic() + 30
+    said, end = b"", time.monotonic() + patience(30)
     while mark.encode() not in said and time.monotonic() < end:
         ctr("namespaces", "label", ctr.namespace, f"{mark}={time.monotonic_ns()}")
         while select.select([output], [], [], 0.2)[0] and mark.encode() not in said:
@@ -123,18 +124,17 @@ def test_much_output_arrives_whole_and_in_order(ctr: Ctr, image: str) -> None:
 
 @pytest.mark.clause("ctr.run")
 def test_a_process_that_outlives_the_first_one_ends_with_it(ctr: Ctr, image: str) -> None:
-    started = time.monotonic()
     ended = ctr.run("run", "--rm", image, "orphan", "sh", "-c", "sleep 1000 & echo begun")
     assert (ended.code, ended.out) == (0, "begun\n")
-    assert time.monotonic() - started < 60
 
 
 @pytest.mark.clause("ctr.terminal")
 def test_a_terminal_has_the_callers_size_and_takes_keys(ctr: Ctr, image: str) -> None:
-    script = "tty; stty size; read x; echo got $x"
+    sized = 'until [ "$(stty size)" = "33 101" ]; do sleep 0.05; done'  # ctr tells it when the program runs
+    script = f"tty; {sized}; stty size; read x; echo got $x"
     pid, terminal = pty.fork()
     if pid == 0:
-        command = ctr.command("run", "--rm", "--tty", image, "terminal", "sh", "-c", f"sleep 0.5; {script}")
+        command = ctr.command("run", "--rm", "--tty", image, "terminal", "sh", "-c", script)
         os.execvp(command[0], command)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
     said = _read_until(terminal, "101")
@@ -147,7 +147,7 @@ def test_a_terminal_has_the_callers_size_and_takes_keys(ctr: Ctr, image: str) ->
 
 
 def _read_until(terminal: int, text: str) -> str:
-    said, end = "", time.monotonic() + 30
+    said, end = "", time.monotonic() + patience(30)
     while text not in said and time.monotonic() < end:
         ready, _, _ = select.select([terminal], [], [], 0.5)
         if not ready:
@@ -172,17 +172,16 @@ def test_a_paused_container_does_nothing(ctr: Ctr, image: str, fifos: str) -> No
     script = "while :; do echo x >> /tmp/written; sleep 0.01; done"
     ctr("run", "--detach", "--fifo-dir", fifos, image, "paused", "sh", "-c", script)
     try:
-        time.sleep(0.2)
-        ctr("tasks", "pause", "paused")
-        assert "PAUSED" in ctr("tasks", "ls")
         pid = ctr("tasks", "ls").splitlines()[1].split()[1]
         written = Path(f"/proc/{pid}/root/tmp/written")
+        wait_until(written.exists, "it writes")
+        ctr("tasks", "pause", "paused")
+        assert "PAUSED" in ctr("tasks", "ls")
         before = written.stat().st_size
         time.sleep(0.2)
         assert written.stat().st_size == before
         ctr("tasks", "resume", "paused")
-        time.sleep(0.2)
-        assert written.stat().st_size > before
+        wait_until(lambda: written.stat().st_size > before, "it goes on")
     finally:
         ctr.run("tasks", "rm", "--force", "paused")
         ctr.run("containers", "rm", "paused")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..patience import patience
+from ..patience import wait_until
 from ..peers import Ctr
 from .test_life import events, topic
 
@@ -35,10 +35,8 @@ def figures(ctr: Ctr, id: str) -> dict[str, int]:
 
 @pytest.mark.clause("ctr.metrics.v2")
 def test_metrics_show_the_figures_of_version_2(ctr: Ctr, limited: str) -> None:
-    give_up = time.monotonic() + patience(30)
-    while not (found := figures(ctr, limited)).get("cpu.nr_throttled"):
-        assert time.monotonic() < give_up, found
-        time.sleep(0.1)
+    wait_until(lambda: figures(ctr, limited).get("cpu.nr_throttled"), "it is throttled", seconds=30)
+    found = figures(ctr, limited)
     assert found["memory.usage_limit"] == 64 * MIB
     assert 0 < found["memory.usage_in_bytes" if "memory.usage_in_bytes" in found else "memory.usage"] < 64 * MIB
     assert found["pids.current"] == 1
@@ -69,7 +67,4 @@ def test_a_paused_task_stands_still(ctr: Ctr, limited: str) -> None:
     time.sleep(0.3)
     assert figures(ctr, limited)["cpu.usage_usec"] == before
     ctr("tasks", "resume", limited)
-    give_up = time.monotonic() + patience(10)
-    while figures(ctr, limited)["cpu.usage_usec"] == before:
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
+    wait_until(lambda: figures(ctr, limited)["cpu.usage_usec"] > before, "it goes on")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ..leaks import TOKEN, reap_zombies
-from ..patience import patience
+from ..patience import patience, wait_until
 
 APPLETS = (
     "sh cat echo ls id sleep true false mount ps env pwd hostname stat kill touch mkdir ulimit readlink test grep "
@@ -168,10 +168,7 @@ class Container:
 
     def wait(self, status: str, seconds: float = 10) -> Container:
         """Wait until the container has *status*."""
-        give_up = time.monotonic() + patience(seconds)
-        while (found := self.status) != status:
-            assert time.monotonic() < give_up, f"still {found}, not {status}, after {seconds} s"
-            time.sleep(0.02)
+        wait_until(lambda: self.status == status, f"{self.id} is {status}", seconds)
         return self
 
     def kill(self, signal: str, *flags: str) -> None:

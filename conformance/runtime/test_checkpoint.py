@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from ..patience import patience
+from ..patience import patience, wait_until
 from .harness import Container, Failure, Runtime, expect_gone, namespace
 from .test_cgroup_values import group_of
 
@@ -93,10 +92,8 @@ def count(container: Container) -> int:
 
 def counted(container: Container, *, beyond: int) -> int:
     """The number, once it is larger than *beyond*."""
-    path, give_up = container.rootfs / "tmp/count", time.monotonic() + patience(5)
-    while not path.exists() or count(container) <= beyond:
-        assert time.monotonic() < give_up, f"it does not count beyond {beyond}"
-        time.sleep(0.02)
+    path = container.rootfs / "tmp/count"
+    wait_until(lambda: path.exists() and count(container) > beyond, f"it counts beyond {beyond}")
     return count(container)
 
 
@@ -158,7 +155,7 @@ def test_what_is_restored_can_be_paused(counting: Container) -> None:
 
 
 @pytest.mark.clause("cli.criu.pid-file")
-def test_the_process_is_ours_to_wait_for(counting: Container) -> None:
+def test_the_process_is_ours_to_text_in(counting: Container) -> None:
     checkpoint(counting)
     restore(counting)
     counting.kill("KILL")
@@ -174,19 +171,17 @@ def test_what_it_holds_is_as_before(container: Container) -> None:
     script = "exec < /tmp/lines; read a; echo $a > /dev/kept; until test -e /tmp/go; do sleep 0.05; done; read b"
     container.shell(f"{script}; echo $b $(hostname) $(pwd) $(cat /dev/kept) > /tmp/said; exec sleep 1000")
     launch(container)
-    assert wait_for(container, "dev/kept") == "one\n"
+    assert text_in(container, "dev/kept") == "one\n"
     checkpoint(container)
     restore(container)
     (container.rootfs / "tmp/go").touch()
-    assert wait_for(container, "tmp/said") == "two before /root one\n"
+    assert text_in(container, "tmp/said") == "two before /root one\n"
 
 
-def wait_for(container: Container, path: str) -> str:
+def text_in(container: Container, path: str) -> str:
     """What is in a file of the container's, once there is anything."""
-    file, give_up = Path(f"/proc/{container.pid}/root/{path}"), time.monotonic() + patience(5)
-    while not file.exists() or not file.read_text():
-        assert time.monotonic() < give_up, f"no {path}"
-        time.sleep(0.02)
+    file = Path(f"/proc/{container.pid}/root/{path}")
+    wait_until(lambda: file.exists() and file.read_text(), f"something is in {path}")
     return file.read_text()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ..patience import wait_until
 from .conftest import Make
 from .harness import Container, Failure, expect_gone, namespace
 
@@ -174,9 +175,7 @@ def test_hooks_run_at_their_moments_with_the_state(container: Container) -> None
     assert [line.split()[0] for line in log.read_text().splitlines()][:2] == ["createRuntime", "createContainer"]
     inner = namespace(container.pid, "net")
     container.start()
-    give_up = 100
-    while log.read_text().count("\n") < 4 and (give_up := give_up - 1):
-        container.state()
+    wait_until(lambda: log.read_text().count("\n") == 4, "four hooks have run")
     container.delete("--force")
     seen = {}
     for line in log.read_text().splitlines():

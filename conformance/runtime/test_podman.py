@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from .. import leaks
-from ..patience import patience
+from ..patience import patience, wait_until
 from .harness import Runtime, make_rootfs
 
 pytestmark = [
@@ -81,9 +80,7 @@ def podman(runtime: Runtime) -> Iterator[Podman]:
 
 
 def remove_when_empty(group: Path) -> None:
-    give_up = time.monotonic() + patience(10)
-    while (group / "cgroup.procs").read_text() and time.monotonic() < give_up:
-        time.sleep(0.02)
+    wait_until(lambda: not (group / "cgroup.procs").read_text(), f"{group} is empty")
     group.rmdir()
 
 

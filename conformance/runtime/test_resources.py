@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..patience import patience
+from ..patience import wait_until
 from .harness import Container
 
 pytestmark = pytest.mark.needs("root", "cgroup-v2")
@@ -35,20 +34,13 @@ def counts(container: Container, name: str) -> dict[str, int]:
 
 def wait_for_count(container: Container, name: str, key: str) -> int:
     """Wait until the counter *key* in the file *name* is no longer 0."""
-    give_up = time.monotonic() + patience(30)
-    while not (found := counts(container, name)[key]):
-        assert time.monotonic() < give_up, f"{name}: {key} is still 0"
-        time.sleep(0.05)
-    return found
+    return wait_until(lambda: counts(container, name)[key], f"{key} of {name} counts", seconds=30)
 
 
 def wait_for_text(container: Container, text: str) -> str:
     """Wait until the program has written *text*; all that it has."""
-    give_up = time.monotonic() + patience(30)
-    while text not in (said := container.output.read_text()):
-        assert time.monotonic() < give_up, said
-        time.sleep(0.05)
-    return said
+    wait_until(lambda: text in container.output.read_text(), f"it writes {text}", seconds=30)
+    return container.output.read_text()
 
 
 def sleeping(container: Container, **resources: object) -> Container:

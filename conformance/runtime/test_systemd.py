@@ -7,14 +7,13 @@ its limits, and that it ends when the unit is stopped. What only the files say w
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from .. import leaks
-from ..patience import patience
+from ..patience import wait_until
 from .conftest import Make
 from .harness import Container, Failure
 from .test_cgroup_values import group_of
@@ -43,10 +42,8 @@ def systemd(make: Make) -> Systemd:
 @pytest.fixture(autouse=True)
 def no_units_left() -> Iterator[None]:
     yield
-    give_up = time.monotonic() + patience(5)
-    while left := systemctl("list-units", "--all", "--plain", "--no-legend", f"*{leaks.TOKEN}*.scope"):
-        assert time.monotonic() < give_up, left
-        time.sleep(0.05)
+    list_units = ("list-units", "--all", "--plain", "--no-legend", f"*{leaks.TOKEN}*.scope")
+    wait_until(lambda: systemctl(*list_units) == "", "no unit is left")
 
 
 def systemctl(*words: str) -> str:
