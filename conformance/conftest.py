@@ -18,6 +18,9 @@ from conformance.record import Recorder
 NOT_RUN = "not run: "
 """How the reason of a deviation begins that would spoil the tests after it."""
 
+SOMETIMES = "sometimes: "
+"""And that of one which is a race, so that to do as the test asks is no error."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "what is under test")
@@ -73,8 +76,13 @@ def _expect_deviations(config: pytest.Config, items: list[pytest.Item]) -> None:
             if not matching and mine and not config.option.keyword and _is_whole_folder(config, seam):
                 raise pytest.UsageError(f"deviations.toml: no test {name!r}")
             for item in matching:
-                is_run = not reason.startswith(NOT_RUN)
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=True) if is_run else pytest.mark.skip(reason))
+                item.add_marker(_mark_of(reason))
+
+
+def _mark_of(reason: str) -> pytest.MarkDecorator:
+    if reason.startswith(NOT_RUN):
+        return pytest.mark.skip(reason)
+    return pytest.mark.xfail(reason=reason, strict=not reason.startswith(SOMETIMES))
 
 
 def _is_whole_folder(config: pytest.Config, seam: str) -> bool:

@@ -29,6 +29,10 @@ def test_with_a_parameter(option): pytest.skip("no disk here")
 @pytest.mark.xfail(reason="it is old", strict=True)
 def test_differs(): assert False
 
+@pytest.mark.clause("runtime.kill.missing-errors")
+@pytest.mark.xfail(reason="sometimes: it is slow", strict=False)
+def test_differs_at_other_times(): pass
+
 @pytest.fixture
 def leaky():
     yield
@@ -65,6 +69,7 @@ def test_a_run_is_kept_test_by_test(run: Path) -> None:
         "test_with_a_parameter[ro]": "skipped",
         "test_with_a_parameter[rw]": "skipped",
         "test_differs": "deviates",
+        "test_differs_at_other_times": "passed",
         "test_leaks": "failed",
     }
     assert found["test_with_a_parameter[rw]"]["clauses"] == ["config.mounts.option.rw"]
