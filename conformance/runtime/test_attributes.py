@@ -226,6 +226,13 @@ def test_every_kind_of_limit_can_be_set(container: Container) -> None:
     assert {name: found[text] for name, text in names.items()} == wanted
 
 
+@pytest.mark.clause("config.rlimits.soft", "config.rlimits.hard")
+def test_only_the_largest_number_is_no_limit(container: Container) -> None:
+    soft, hard = 2**63, 2**64 - 2
+    container.process["rlimits"] = [{"type": "RLIMIT_FSIZE", "soft": soft, "hard": hard}]
+    assert limits(sleeping(container).pid)["file size"] == (soft, hard)
+
+
 def limits(pid: int | str) -> dict[str, tuple[int, int]]:
     """Soft and hard limits by what /proc calls them; 2**64-1 is none."""
     table = {}

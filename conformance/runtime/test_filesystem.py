@@ -150,6 +150,35 @@ def test_a_link_in_the_image_does_not_lead_a_mount_outside(container: Container,
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.clause("cli.safety.links-to-nothing", "cli.safety.symlinks-stay-inside")
+@pytest.mark.parametrize("target", ["../run/made/deep/file", "/run/made/deep/file", "/../../../run/made/deep/file"])
+def test_a_mount_point_that_is_a_link_to_nothing_is_made_where_it_leads(container: Container, target: str) -> None:
+    """As /etc/resolv.conf often is: a link into a /run that is empty in the image."""
+    for link in ("etc/file", "etc/folder"):
+        (container.rootfs / link).symlink_to(target)
+        target = target.replace("file", "folder")
+    source = container.bundle / "source"
+    source.write_text("text")
+    for where, each in (("/etc/file", source), ("/etc/folder", container.bundle / "rootfs/root")):
+        bind = {"destination": where, "type": "bind", "source": str(each), "options": ["bind"]}
+        container.config["mounts"].append(bind)
+    said = container.shell("cat /etc/file /run/made/deep/file; grep -o '/run/made/[^ ]*' /proc/self/mountinfo").run()
+    assert said == "texttext/run/made/deep/file\n/run/made/deep/folder\n"
+    assert (container.rootfs / "etc/file").is_symlink() and not Path("/run/made").exists()
+
+
+@pytest.mark.clause("cli.safety.links-to-nothing")
+def test_a_link_to_nothing_on_the_way_is_followed_too(container: Container) -> None:
+    (container.rootfs / "var").symlink_to("missing/place")
+    (container.rootfs / "other").symlink_to("var/deep")
+    container.config["mounts"].append({"destination": "/other/er", "type": "tmpfs", "source": "tmpfs"})
+    container.process["cwd"] = "/other/next"
+    assert (
+        container.shell("pwd; grep -o '/missing[^ ]*' /proc/self/mountinfo").run()
+        == "/missing/place/deep/next\n/missing/place/deep/er\n"
+    )
+
+
 @pytest.mark.clause("cli.safety.proc-guarded")
 @pytest.mark.parametrize("place", ["/proc/self", "/proc/sys/kernel"])
 def test_nothing_can_be_put_inside_proc(container: Container, place: str, tmp_path: Path) -> None:

@@ -164,6 +164,16 @@ def test_a_hook_that_takes_too_long_is_ended_and_fails(container: Container) -> 
     expect_gone(container)
 
 
+@pytest.mark.clause("config.hooks.timeout", "config.values.invalid-errors")
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_timeout_that_is_no_time_is_an_error(container: Container, timeout: int) -> None:
+    hook = {"path": "/bin/sleep", "args": ["sleep", "1"], "timeout": timeout}
+    container.config["hooks"] = {"createRuntime": [hook]}
+    with pytest.raises(Failure, match="hook"):
+        container.create()
+    expect_gone(container)
+
+
 @pytest.mark.clause("config.hooks.timeout")
 def test_a_hook_may_have_longer_than_anybody_waits(container: Container) -> None:
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/null"], "timeout": 1 << 31}

@@ -111,6 +111,19 @@ def test_a_device_may_be_anywhere(container: Container) -> None:
     assert said == "1:5 600\npipe\n622\n"
 
 
+@pytest.mark.clause("linux.devices.extra")
+def test_a_pipe_needs_no_numbers_and_may_have_some(container: Container) -> None:
+    container.linux["devices"] = [{"path": "/dev/pipe", "type": "p", "major": 7, "minor": 8, "uid": 5, "gid": 6}]
+    assert container.shell("test -p /dev/pipe && stat -c '%u:%g' /dev/pipe").run() == "5:6\n"
+
+
+@pytest.mark.clause("config.values.invalid-errors")
+def test_a_device_of_a_type_that_nobody_knows_is_refused(container: Container) -> None:
+    container.linux["devices"] = [{"path": "/dev/mine", "type": "x", "major": 1, "minor": 3}]
+    with pytest.raises(Failure, match='invalid device type "?x'):
+        container.create()
+
+
 @pytest.mark.clause("linux.devices.ptmx")
 def test_ptmx_is_of_the_containers_own_devpts(container: Container) -> None:
     said = container.shell(

@@ -30,19 +30,23 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH, mode: int = 0) ->
 def make_folders(root: int, path: str, mode: int = 0o755) -> int:
     """An O_PATH descriptor of the folder *path* in *root*, with every missing folder on the way made.
 
+    Where a symbolic link leads to nothing, the folder is made there, as if its target had been asked for.
+
     Raises:
         NotADirectoryError: something on the way is a file.
     """
     here = os.dup(root)
     done = ""
     for part in (part for part in path.split("/") if part not in ("", ".")):
-        done += "/" + part
+        before, done = done, f"{done}/{part}"
         try:
             deeper = open_in_root(root, done, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
-            # A dangling symbolic link ends here too: mkdirat then says EEXIST, which is the truth.
-            mkdirat(here, part, mode)
-            deeper = open_in_root(root, done, os.O_PATH | os.O_DIRECTORY)
+            if target := _target_of_link(here, part):
+                deeper = make_folders(root, os.path.join(before, target), mode)
+            else:
+                mkdirat(here, part, mode)
+                deeper = open_in_root(root, done, os.O_PATH | os.O_DIRECTORY)
         os.close(here)
         here = deeper
     return here
@@ -54,12 +58,25 @@ def make_file(root: int, path: str, mode: int = 0o644) -> int:
     try:
         return open_in_root(root, path)
     except FileNotFoundError:
-        folder = make_folders(root, os.path.dirname(path))
+        before, name = os.path.split(path)
+        folder = make_folders(root, before)
         try:
+            if target := _target_of_link(folder, name):  # /etc/resolv.conf, into a /run that is empty yet
+                return make_file(root, os.path.join(before, target), mode)
             os.close(open_in_root(root, path, os.O_CREAT | os.O_WRONLY, mode))
         finally:
             os.close(folder)
         return open_in_root(root, path)
+
+
+def _target_of_link(folder: int, name: str) -> str:
+    """Where the symbolic link *name* in *folder* leads, or "": it is not there, or no link."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            return ""
+        raise
 
 
 @act("mknodat(2)", root=descriptor, kind=octal, mode=octal, device=device)

@@ -220,6 +220,8 @@ def set_uid(uid: int) -> None:
 def set_limit(pid: int, name: str, soft: int, hard: int) -> None:
     """Set a resource limit of another process; *name* is ``RLIMIT_NOFILE`` and so on, -1 is none.
 
+    Both are signed, as the module resource has them: of two numbers below 0 the kernel sees what 64 bits make of them.
+
     Raises:
         PermissionError: EPERM, the hard limit would rise, which takes CAP_SYS_RESOURCE.
     """

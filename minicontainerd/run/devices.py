@@ -18,6 +18,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from ..errors import InvalidArgument
 from ..linux import paths
 from ..linux.mount import MS, mount
 from ..linux.mount_options import parse_mount_options
@@ -42,6 +43,17 @@ _LINKS = {
     "/dev/ptmx": "pts/ptmx",
 }
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def check(devices: list[Device]) -> None:
+    """Look at the devices of a config.
+
+    Raises:
+        InvalidArgument: one has a type that is none, in runc's words.
+    """
+    for each in devices:
+        if each["type"] not in _KINDS:
+            raise InvalidArgument(f'invalid device type "{each["type"]}"')
 
 
 def has_own_dev(config: Spec) -> bool:
@@ -78,10 +90,11 @@ def make(root: int, config: Spec) -> None:
 
 def _make_node(root: int, device: Device) -> None:
     mode = device.get("fileMode", 0o666) & 0o7777
-    number = os.makedev(device.get("major", 0), device.get("minor", 0))
+    kind = _KINDS[device["type"]]
+    number = 0 if kind == stat.S_IFIFO else os.makedev(device.get("major", 0), device.get("minor", 0))
     uid, gid = device.get("uid", 0), device.get("gid", 0)
     try:
-        paths.make_node(root, device["path"], _KINDS[device["type"]], mode, number)
+        paths.make_node(root, device["path"], kind, mode, number)
         if uid == gid == 0:
             return
     except FileExistsError:
@@ -89,7 +102,7 @@ def _make_node(root: int, device: Device) -> None:
     node = paths.open_in_root(root, device["path"], os.O_PATH | os.O_NOFOLLOW)
     try:
         found = os.fstat(node)
-        if (stat.S_IFMT(found.st_mode), found.st_rdev) != (_KINDS[device["type"]], number):
+        if (stat.S_IFMT(found.st_mode), found.st_rdev) != (kind, number):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), device["path"])
         os.chown(paths.through(node), uid, gid)
         os.chmod(paths.through(node), mode)

@@ -21,13 +21,22 @@ import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ContainerdError, DeadlineExceeded, Unknown
+from ..errors import ContainerdError, DeadlineExceeded, InvalidArgument, Unknown
 from ..linux.tell import step
 from .state import VERSION, Container
 from .words import reason
 
 if TYPE_CHECKING:
     from ..oci.runtime import Hook, HookName, Spec
+
+_NAMES: tuple[HookName, ...] = (
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+)
 
 
 def state_of(container: Container, status: str, pid: int) -> dict[str, Any]:
@@ -42,6 +51,18 @@ def state_of(container: Container, status: str, pid: int) -> dict[str, Any]:
     if annotations := container.config.get("annotations"):
         state["annotations"] = annotations
     return state
+
+
+def check(config: Spec) -> None:
+    """Look at the hooks of *config*; not at their programs, which may be there only later.
+
+    Raises:
+        InvalidArgument: one has a timeout that is no time.
+    """
+    for name in _NAMES:
+        for number, hook in enumerate((config.get("hooks") or {}).get(name) or []):
+            if (timeout := hook.get("timeout", 1)) <= 0:
+                raise InvalidArgument(f"{name} hook #{number}: its timeout is {timeout} s, and must be more than 0")
 
 
 def are_there(config: Spec, *names: HookName) -> bool:

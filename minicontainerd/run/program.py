@@ -109,16 +109,21 @@ def limit(pid: int, limits: list[Rlimit]) -> list[str]:
 
 
 def _signed(limit: int) -> int:
-    return resource.RLIM_INFINITY if limit >= 2**63 else limit
+    """A limit of 64 bits as Python writes it, whose RLIM_INFINITY is -1.
+
+    >>> _signed(5), _signed(2**63), _signed(2**64 - 1)
+    (5, -9223372036854775808, -1)
+    """
+    return limit - 2**64 if limit >= 2**63 else limit
 
 
 def _least(one: int, other: int) -> int:
-    """The lower of two limits, where -1 is none at all.
+    """The lower of two limits as Python writes them.
 
     >>> _least(-1, 5), _least(3, 5), _least(-1, -1)
     (5, 3, -1)
     """
-    return min(one, other) if one >= 0 and other >= 0 else max(one, other)
+    return min(one, other, key=lambda limit: limit % 2**64)
 
 
 def schedule(each: Process) -> None:

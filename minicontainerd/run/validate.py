@@ -14,7 +14,7 @@ from ..linux import apparmor, selinux
 from ..linux.mount_options import PROPAGATION
 from ..linux.namespaces import FLAGS
 from ..oci import shape
-from . import attributes
+from . import attributes, devices, hooks
 
 if TYPE_CHECKING:
     from ..oci.runtime import IDMapping, Mount, Process, Spec
@@ -85,6 +85,8 @@ def check(config: Spec) -> None:
     if linux.get("mountLabel") and not selinux.is_enabled():
         raise Unimplemented("mountLabel is specified in config, but SELinux is disabled or not supported")
     attributes.check_container(linux)
+    devices.check(linux.get("devices") or [])
+    hooks.check(config)
     if wanted := linux.get("netDevices"):
         _network_devices(wanted, namespaces)
     if linux.get("intelRdt"):
