@@ -229,8 +229,8 @@ def test_every_kind_of_limit_can_be_set(container: Container) -> None:
 @pytest.mark.clause("config.rlimits.soft", "config.rlimits.hard")
 def test_only_the_largest_number_is_no_limit(container: Container) -> None:
     soft, hard = 2**63, 2**64 - 2
-    container.process["rlimits"] = [{"type": "RLIMIT_FSIZE", "soft": soft, "hard": hard}]
-    assert limits(sleeping(container).pid)["file size"] == (soft, hard)
+    container.process["rlimits"] = [{"type": "RLIMIT_CORE", "soft": soft, "hard": hard}]
+    assert limits(sleeping(container).pid)["core file size"] == (soft, hard)
 
 
 def limits(pid: int | str) -> dict[str, tuple[int, int]]:

@@ -169,7 +169,7 @@ def test_a_hook_that_takes_too_long_is_ended_and_fails(container: Container) -> 
 def test_a_timeout_that_is_no_time_is_an_error(container: Container, timeout: int) -> None:
     hook = {"path": "/bin/sleep", "args": ["sleep", "1"], "timeout": timeout}
     container.config["hooks"] = {"createRuntime": [hook]}
-    with pytest.raises(Failure, match="hook"):
+    with pytest.raises(Failure):
         container.create()
     expect_gone(container)
 
