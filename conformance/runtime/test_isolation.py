@@ -75,15 +75,17 @@ def test_the_host_name_is_the_containers_own(container: Container) -> None:
 
 
 @pytest.mark.clause("linux.sysctl.set")
-def test_kernel_parameters_are_set_inside_only(container: Container) -> None:
-    container.linux["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
+@pytest.mark.parametrize("name", ["net.ipv4.ip_default_ttl", "net/ipv4/ip_default_ttl"])
+def test_kernel_parameters_are_set_inside_only(container: Container, name: str) -> None:
+    container.linux["sysctl"] = {name: "77"}
     assert container.args("cat", "/proc/sys/net/ipv4/ip_default_ttl").run() == "77\n"
     assert Path("/proc/sys/net/ipv4/ip_default_ttl").read_text() != "77\n"
 
 
 @pytest.mark.clause("linux.sysctl.not-namespaced")
-def test_a_parameter_of_the_host_is_refused(container: Container) -> None:
-    container.linux["sysctl"] = {"vm.swappiness": "60"}
+@pytest.mark.parametrize("name", ["vm.swappiness", "vm/swappiness", "net/../vm/swappiness", "net.//.vm.swappiness"])
+def test_a_parameter_of_the_host_is_refused(container: Container, name: str) -> None:
+    container.linux["sysctl"] = {name: "60"}
     with pytest.raises(Failure):
         container.create()
 

@@ -88,6 +88,20 @@ def test_links_are_not_followed_with_nosymfollow(container: Container, tmp_path:
     assert "Too many levels of symbolic links" in said
 
 
+@pytest.mark.clause("config.mounts.option.ro", "config.mounts.order")
+@pytest.mark.parametrize(("where", "kind"), [("/dev", "tmpfs"), ("/dev", "ramfs"), ("/data", "tmpfs")])
+def test_what_is_read_only_in_the_end_takes_other_mounts_and_devices_before(
+    container: Container, where: str, kind: str
+) -> None:
+    mounts = [each for each in container.config["mounts"] if not each["destination"].startswith("/dev")]
+    mounts += [mount(where, kind, "ro", "nosuid", "mode=755"), mount(f"{where}/inner", "tmpfs")]
+    container.config["mounts"] = mounts
+    script = f"touch {where}/file 2>&1; touch {where}/inner/file && echo made; grep ' {where} ' /proc/self/mounts"
+    *said, found = container.shell(script).run().splitlines()
+    assert said == [f"touch: {where}/file: Read-only file system", "made"]
+    assert found.split()[3].split(",")[:2] == ["ro", "nosuid"]
+
+
 @pytest.mark.clause("config.mounts.option.tmpcopyup")
 def test_tmpcopyup_copies_the_folder_into_the_tmpfs(container: Container) -> None:
     folder = container.rootfs / "state"

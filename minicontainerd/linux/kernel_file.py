@@ -12,10 +12,12 @@ import ctypes
 import errno
 import os
 
+from ..errors import InvalidArgument
 from .files import Resolve, openat2
 from .libc import libc, os_error
 
 _PROC_SUPER_MAGIC, _PROC_ROOT_INO = 0x9FA0, 1
+_DOTS_AND_SLASHES = str.maketrans("./", "/.")
 _fstatfs = libc.fstatfs
 _fstatfs.argtypes = [ctypes.c_int, ctypes.c_char_p]
 
@@ -28,6 +30,24 @@ def write_setting(path: str, text: str) -> None:
         OSError: EINVAL and others, the kernel refuses the value.
     """
     _write(os.open(path, os.O_WRONLY | os.O_CLOEXEC), path, text)
+
+
+def sysctl_path(name: str) -> str:
+    """Where below /proc/sys the parameter *name* is. Its first separator, dot or slash, is the one that separates.
+
+    The other is then part of a name, as in an interface's: there a slash stands for a dot. Source: sysctl.d(5).
+
+    Raises:
+        InvalidArgument: it would lead elsewhere.
+
+    >>> sysctl_path("net.ipv4.conf.eth0/100.forwarding"), sysctl_path("net/ipv4/conf/eth0.100/forwarding")
+    ('net/ipv4/conf/eth0.100/forwarding', 'net/ipv4/conf/eth0.100/forwarding')
+    """
+    by_slashes = "/" in name.partition(".")[0]
+    path = name if by_slashes else name.translate(_DOTS_AND_SLASHES)
+    if not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidArgument(f'sysctl "{name}" is not the name of a parameter')
+    return path
 
 
 def write_proc(name: str, text: str) -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..errors import ContainerdError
 from ..linux import apparmor, cgroup, namespaces, process, seccomp, selinux, terminal
-from ..linux.kernel_file import write_proc, write_setting
+from ..linux.kernel_file import sysctl_path, write_proc, write_setting
 from ..linux.loopback import bring_up
 from ..linux.namespaces import CLONE
 from ..linux.tell import open_files, speak_as, step
@@ -311,7 +311,7 @@ def _names_and_sysctls(config: Spec) -> None:
     if domainname := config.get("domainname"):
         process.set_domain_name(domainname)
     for name, value in (config.get("linux", {}).get("sysctl") or {}).items():
-        write_proc("sys/" + name.replace(".", "/"), value)
+        write_proc("sys/" + sysctl_path(name), value)
 
 
 def _end(number: int, frame: object) -> NoReturn:

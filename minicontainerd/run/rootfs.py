@@ -7,7 +7,7 @@
     populate     the config's mounts in order, then device nodes and links in /dev
       (here the createRuntime hooks run on the host, createContainer hooks inside)
     pivot        the rootfs becomes /, the old root falls off
-    finish       read-only root, read-only and masked paths
+    finish       read-only mounts that were filled, read-only root, read-only and masked paths
 
 The rootfs is written by strangers, so no path in it is ever used as it stands: each is resolved by the kernel as if
 the rootfs were / (linux/paths.py), and what is mounted is mounted on the open descriptor. All of this runs in the
@@ -116,8 +116,10 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
     if label and not options.is_bind and fstype not in _LABELLED_BY_POLICY:
         options = options._replace(data=selinux.mount_data(options.data, label))
     flags = options.flags & (MS.BIND | MS.REC) if options.is_bind else options.flags
+    if _is_closed_at_the_end(each, options):
+        flags &= ~MS.RDONLY
     if "tmpcopyup" in options.words:
-        _mount_copy(root, target, where, source, options)
+        _mount_copy(root, target, where, source, flags, options.data)
     else:
         mount(source, paths.through(target), "" if options.is_bind else fstype, flags, options.data)
     os.close(target)
@@ -128,15 +130,19 @@ def _mount_one(root: int, each: Mount, options: MountOptions, bundle: str, confi
     _adjust(root, where, options)
 
 
-def _mount_copy(root: int, target: int, where: str, source: str, options: MountOptions) -> None:
-    """A tmpfs with what lies under it; read-only, if it is to be, only then."""
+def _is_closed_at_the_end(each: Mount, options: MountOptions) -> bool:
+    """Whether a mount that is to be read-only is so only in finish(): devices, and other mounts, are made in it."""
+    fills_up = each.get("type") == "tmpfs" or os.path.normpath(each["destination"]) == "/dev"
+    return fills_up and not options.is_bind and bool(options.flags & MS.RDONLY)
+
+
+def _mount_copy(root: int, target: int, where: str, source: str, flags: int, data: str) -> None:
+    """A tmpfs with what lies under it."""
     below = os.open(paths.through(target), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    mount(source, paths.through(target), "tmpfs", options.flags & ~MS.RDONLY, options.data)
+    mount(source, paths.through(target), "tmpfs", flags, data)
     above = paths.open_in_root(root, where, os.O_RDONLY | os.O_DIRECTORY)
     try:
         copyup.copy(below, above)
-        if options.flags & MS.RDONLY:
-            mount("", paths.through(above), "", MS.REMOUNT | MS.BIND | options.flags)
     finally:
         os.close(below)
         os.close(above)
@@ -263,6 +269,12 @@ def move(root: int) -> None:
 def finish(config: Spec) -> None:
     """With the container's root in place: make read-only what has to be, and hide what must not be seen."""
     linux = config.get("linux", {})
+    for each in config.get("mounts") or []:
+        options = parse_mount_options(each.get("options") or [], each.get("type", ""))
+        if _is_closed_at_the_end(each, options):
+            where = each["destination"]
+            with step(f"{where} is complete, and read-only from now on", spec="runtime-spec config.md#mounts"):
+                _remount(where, options.flags | _flags_of(where))
     with step("a read-only root, if wanted, and its propagation", spec="runtime-spec config.md#root"):
         if propagation := linux.get("rootfsPropagation"):
             mount("", "/", "", PROPAGATION[propagation])

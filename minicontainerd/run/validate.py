@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgument, NotFound, Unimplemented
 from ..linux import apparmor, selinux
+from ..linux.kernel_file import sysctl_path
 from ..linux.mount_options import PROPAGATION
 from ..linux.namespaces import FLAGS
 from ..oci import shape
@@ -19,17 +20,16 @@ from . import attributes, devices, hooks
 if TYPE_CHECKING:
     from ..oci.runtime import IDMapping, Mount, Process, Spec
 
-_NETWORK_SYSCTLS = "net."
 _IPC_SYSCTLS = frozenset(
     [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
     ]
 )
 
@@ -195,14 +195,15 @@ def _network_devices(wanted: dict[str, dict[str, str]], namespaces: dict[str, st
 
 def _sysctl(name: str, namespaces: dict[str, str]) -> None:
     """Only what belongs to a namespace of the container's own may be set; all else would change the host."""
-    if name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+    path = sysctl_path(name)
+    if path in _IPC_SYSCTLS or path.startswith("fs/mqueue/"):
         if "ipc" not in namespaces:
             raise InvalidArgument(f'sysctl "{name}" is not allowed in the hosts ipc namespace')
-    elif name.startswith(_NETWORK_SYSCTLS):
-        path = namespaces.get("network")
-        if path is None or (path and os.path.exists(path) and os.path.samefile(path, "/proc/self/ns/net")):
+    elif path.startswith("net/"):
+        joined = namespaces.get("network")
+        if joined is None or (joined and os.path.exists(joined) and os.path.samefile(joined, "/proc/self/ns/net")):
             raise InvalidArgument(f'sysctl "{name}" not allowed in host network namespace')
-    elif name == "kernel.domainname" and "uts" in namespaces:
+    elif path == "kernel/domainname" and "uts" in namespaces:
         return
     else:
         raise InvalidArgument(f'sysctl "{name}" is not in a separate kernel namespace')
