@@ -36,7 +36,7 @@ listener    who answers system calls in a container's place
 channel     the messages between parent and child
 words       errors as sentences, the ones that runc's callers know
 shelter     the interpreter out of a container's reach
-foreground  stay with a process, show its terminal
+foreground  stay with a process: show its terminal, or copy to and from its pipes
 shim/       the daemon's side: a package with a first page of its own
 =========== ============================================================================================
 

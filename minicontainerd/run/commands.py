@@ -19,7 +19,6 @@ from .flags import Flags
 from .log import Log
 
 if TYPE_CHECKING:
-    from ..oci.runtime import Box
     from .create import Options
 
 
@@ -47,18 +46,20 @@ def create(context: Context, flags: Flags, words: list[str]) -> int:
 def run(context: Context, flags: Flags, words: list[str]) -> int:
     """create and run a container"""
     from ..linux.process import set_child_subreaper
-    from . import operate, validate
+    from . import foreground, operate, validate
     from .create import create
 
     terminal = bool(validate.load_config(flags.value("bundle", ".")).get("process", {}).get("terminal"))
     detach = flags.on("detach")
     if not detach:
         set_child_subreaper()
-    options, ours = _foreground_console(_with_sockets(_options(context, flags)), terminal and not detach)
+    options, ends = _with_sockets(_options(context, flags)), foreground.Ends()
+    if not detach:
+        options, ends = foreground.prepare(options, terminal)
     container = create(context.root, words[0], flags.value("bundle", "."), options)
     try:
         operate.start(container)
-        status = 0 if detach else _attend(container.pid, ours)
+        status = 0 if detach else foreground.attend(container.pid, ends)
     except BaseException:
         operate.delete(container, context.log.warning, force=True)
         raise
@@ -117,7 +118,7 @@ def delete(context: Context, flags: Flags, words: list[str]) -> int:
 def execute(context: Context, flags: Flags, words: list[str]) -> int:
     """execute new process inside the container"""
     from ..linux.process import set_child_subreaper
-    from . import join, requests
+    from . import foreground, join, requests
 
     container = context.container(words[0])
     join.check(container, ignore_paused=flags.on("ignore-paused"))
@@ -125,11 +126,12 @@ def execute(context: Context, flags: Flags, words: list[str]) -> int:
     detach = flags.on("detach")
     if not detach:
         set_child_subreaper()
-    wants_own = bool(process.get("terminal")) and not detach
-    options, ours = _foreground_console(_options(context, flags), wants_own)
+    options, ends = _options(context, flags), foreground.Ends()
+    if not detach:
+        options, ends = foreground.prepare(options, bool(process.get("terminal")))
     group = (flags.many("cgroup") or [""])[-1]
     pid = join.execute(container, process, options, ignore_paused=flags.on("ignore-paused"), group=group)
-    return 0 if detach else _attend(pid, ours)
+    return 0 if detach else foreground.attend(pid, ends)
 
 
 def ps(context: Context, flags: Flags, words: list[str]) -> int:
@@ -219,7 +221,7 @@ def checkpoint(context: Context, flags: Flags, words: list[str]) -> int:
 def restore(context: Context, flags: Flags, words: list[str]) -> int:
     """restore a container from a previous checkpoint"""
     from ..linux.process import set_child_subreaper
-    from . import criu, operate
+    from . import criu, foreground, operate
 
     if not flags.on("detach") and not flags.on("no-subreaper"):
         set_child_subreaper()
@@ -227,7 +229,7 @@ def restore(context: Context, flags: Flags, words: list[str]) -> int:
     if flags.on("detach"):
         return 0
     try:
-        return _attend(container.pid, -1)
+        return foreground.attend(container.pid, foreground.Ends())
     finally:
         operate.delete(container, context.log.warning, force=True)
 
@@ -292,25 +294,3 @@ def _with_sockets(options: Options) -> Options:
     names = os.environ.get("LISTEN_FDNAMES", "")
     told = [f"LISTEN_FDS={count}", "LISTEN_PID=1", *([f"LISTEN_FDNAMES={names}"] if names else [])]
     return options._replace(preserved=options.preserved + int(count), environment=tuple(told))
-
-
-def _foreground_console(options: Options, wanted: bool) -> tuple[Options, int]:
-    """A console socket of our own when the caller stays to show the terminal itself; our end of it, or -1."""
-    if not wanted or options.console >= 0:
-        return options, -1
-    import socket
-
-    from ..linux import terminal
-
-    size: Box | None = None
-    if os.isatty(0):
-        height, width = terminal.size(0)
-        size = {"height": height, "width": width}
-    ours, theirs = socket.socketpair()
-    return options._replace(console=theirs.detach(), size=size), ours.detach()
-
-
-def _attend(pid: int, console: int) -> int:
-    from . import foreground
-
-    return foreground.attend(pid, foreground.receive_master(console) if console >= 0 else -1)
