@@ -111,8 +111,14 @@ class Server:
         if answer := self._authorizer.header():
             headers = {**headers, "Authorization": answer}
         url = f"{self._scheme}://{self.host.host}{self.host.path}/{self._name}/{path}"
+        request = self.client.build_request(method, url, headers=headers)
         try:
-            return self.client.send(self.client.build_request(method, url, headers=headers), stream=True)
+            try:
+                return self.client.send(request, stream=True)
+            except httpx.RemoteProtocolError:
+                # The server may close an idle connection just when it is used again. Nothing was answered, so the
+                # request goes out once more, as by Go's http.Transport.
+                return self.client.send(request, stream=True)
         except httpx.ConnectError as error:
             if self._scheme != self.host.scheme and _is_plain_text(error):
                 self._scheme = self.host.scheme

@@ -28,6 +28,7 @@ class Fault:
     cut: int = -1  # bytes of the body after which the connection breaks
     body: bytes | None = None
     method: str = ""
+    silent: bool = False  # the connection is closed without an answer
 
 
 @dataclass
@@ -117,6 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.allowed():
             return
         fault = registry.fault(self.command, self.path)
+        if fault and fault.silent:
+            self.close_connection = True
+            return
         if fault and fault.status:
             self.reply(fault.status, fault.headers, fault.body or b"")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from pathlib import Path
@@ -101,6 +102,19 @@ def test_a_broken_connection_is_resumed(
     asked = [line.split(" ")[2] for line in registry.log if digest in line and "bytes=" in line]
     assert len(asked) == 2
     assert asked[0] == f"bytes={size // 3}-"
+
+
+def test_a_mirror_that_has_closed_the_connection_meanwhile_is_asked_again(
+    registry: FaultyRegistry, content: NamespacedContent, small: SmallImage, tmp_path: Path
+) -> None:
+    """As Go's http.Transport does by itself: a server may close an idle connection just when it is used again."""
+    (tmp_path / "example.com").mkdir()
+    mirror = f'server = "http://127.0.0.1:1"\n[host."http://{registry.host}"]\n'
+    (tmp_path / "example.com/hosts.toml").write_text(mirror)
+    registry.faults = [Fault(small.config.digest, silent=True)]
+    options = dataclasses.replace(OPTIONS, folder=tmp_path)
+    pull("example.com/app:1", content, lambda *_: None, options=options, wanted=AMD64)
+    assert all_there(content, small)
 
 
 def test_another_pull_goes_on_where_one_has_failed(
