@@ -111,14 +111,8 @@ class Server:
         if answer := self._authorizer.header():
             headers = {**headers, "Authorization": answer}
         url = f"{self._scheme}://{self.host.host}{self.host.path}/{self._name}/{path}"
-        request = self.client.build_request(method, url, headers=headers)
         try:
-            try:
-                return self.client.send(request, stream=True)
-            except httpx.RemoteProtocolError:
-                # The server may close an idle connection just when it is used again. Nothing was answered, so the
-                # request goes out once more, as by Go's http.Transport.
-                return self.client.send(request, stream=True)
+            return self._ask(self.client.build_request(method, url, headers=headers))
         except httpx.ConnectError as error:
             if self._scheme != self.host.scheme and _is_plain_text(error):
                 self._scheme = self.host.scheme
@@ -129,6 +123,16 @@ class Server:
                 raise RequestFailed(f'failed to do request: {method.capitalize()} "{url}": {explain(error)}') from error
             self._wait(attempt, None)
             return None
+
+    def _ask(self, request: httpx.Request) -> httpx.Response:
+        """Send *request*, and once more if nothing is answered, as Go's http.Transport does.
+
+        A server may close an idle connection just when it is used again.
+        """
+        try:
+            return self.client.send(request, stream=True)
+        except httpx.RemoteProtocolError:
+            return self.client.send(request, stream=True)
 
     def _again(self, response: httpx.Response, *, last: bool) -> bool:
         status = response.status_code
