@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
+from conformance.patience import wait_until
 from minicontainerd.api.any import PROCESS, pack, pack_json
 from minicontainerd.api.cgroups.v2.metrics_pb2 import Metrics
 from minicontainerd.api.runtime.bootstrap.v1.bootstrap_pb2 import BootstrapParams
@@ -86,7 +87,7 @@ def test_pause_metrics_and_refusals(daemon: Daemon) -> None:
     daemon.start()
     with pytest.raises(NotFound, match="container not created"):
         daemon.begin()
-    daemon.create()
+    pid = daemon.create()
     daemon.begin()
     with pytest.raises(Unknown, match="cannot start a running process"):
         daemon.begin()
@@ -99,7 +100,8 @@ def test_pause_metrics_and_refusals(daemon: Daemon) -> None:
     stats = daemon.ask("Stats", api.StatsRequest(id=daemon.id), api.StatsResponse).stats
     assert stats.type_url == "io.containerd.cgroups.v2.Metrics"
     assert Metrics.FromString(stats.value).pids.current == 1
-    daemon.kill(15)
+    wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "the program is executed")
+    daemon.kill(15)  # which the first process of a pid namespace need not hear; until execve ours does
     daemon.kill(9)
     assert daemon.wait() == 137
     with pytest.raises(NotFound, match="process already finished"):
