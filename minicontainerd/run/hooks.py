@@ -29,7 +29,7 @@ from .words import reason
 if TYPE_CHECKING:
     from ..oci.runtime import Hook, HookName, Spec
 
-_NAMES: tuple[HookName, ...] = (
+NAMES: tuple[HookName, ...] = (
     "prestart",
     "createRuntime",
     "createContainer",
@@ -59,7 +59,7 @@ def check(config: Spec) -> None:
     Raises:
         InvalidArgument: one has a timeout that is no time.
     """
-    for name in _NAMES:
+    for name in NAMES:
         for number, hook in enumerate((config.get("hooks") or {}).get(name) or []):
             if (timeout := hook.get("timeout", 1)) <= 0:
                 raise InvalidArgument(f"{name} hook #{number}: its timeout is {timeout} s, and must be more than 0")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..linux import capabilities, memory_policy, namespaces, seccomp
 from ..linux.mount_options import WORDS
+from . import hooks
 from .state import VERSION, Container
 
 
@@ -76,7 +77,7 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
-        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "hooks": list(hooks.NAMES),
         "mountOptions": sorted(WORDS),
         "linux": {
             "namespaces": sorted(namespaces.FLAGS),
