@@ -27,18 +27,10 @@ Leases = Callable[[], list[str]]
 def test_a_hundred_at_once_have_a_hundred_addresses_and_leave_nothing(
     plugins: Plugins, network: Config, make: Make, leases: Leases, host: Namespace
 ) -> None:
-    portmap = {"cniVersion": "1.0.0", "name": "web", "type": "portmap"}
-    attached = [
-        Attached(
-            plugins,
-            [network, {**portmap, "runtimeConfig": {"portMappings": [port(8000 + n)]}}],
-            make(),
-            f"c{n}",
-        )
-        for n in range(100)
-    ]
+    attached = [published(plugins, network, make(), n) for n in range(100)]
+    attached[0].add()  # alone, so that the chains that all share are there: the test below is about those
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(Attached.add, attached))
+        list(pool.map(Attached.add, attached[1:]))
         told = [each["address"] for one in attached for each in one.result["ips"]]
         assert len(set(told)) == 200
         assert [one.container.addresses("eth0") for one in attached] == [
@@ -50,6 +42,25 @@ def test_a_hundred_at_once_have_a_hundred_addresses_and_leave_nothing(
     assert leases() == []
     assert set(host.links()) == {"lo", "mini0"}
     assert not any(host.has(address.split("/")[0]) for address in told)
+
+
+@pytest.mark.clause("cni.life.concurrent")
+def test_the_first_ones_may_come_at_once(
+    plugins: Plugins, network: Config, make: Make, leases: Leases, host: Namespace
+) -> None:
+    """None of them finds the rules and chains that all share, and each makes them."""
+    attached = [published(plugins, network, make(), n) for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(Attached.add, attached))
+        assert answers(attached[7].container, attached[0].container, attached[7].address(), 80) != ""
+        list(pool.map(Attached.delete, attached))
+    assert leases() == []
+
+
+def published(plugins: Plugins, network: Config, container: Namespace, n: int) -> Attached:
+    published = {"portMappings": [port(8000 + n)]}
+    portmap = {"cniVersion": "1.0.0", "name": "web", "type": "portmap", "runtimeConfig": published}
+    return Attached(plugins, [network, portmap], container, f"c{n}")
 
 
 def port(number: int) -> dict[str, Any]:
