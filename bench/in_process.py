@@ -12,7 +12,7 @@ import os
 import sys
 
 from minicontainerd.linux.process import set_child_subreaper
-from minicontainerd.run import create, operate, shelter, state
+from minicontainerd.run import create, device_rules, operate, shelter, state
 
 from .series import milliseconds
 
@@ -21,7 +21,8 @@ def main() -> None:
     """Serve until standard input ends."""
     shelter.enter()
     set_child_subreaper()
-    gc.freeze()  # as the shim's zygote does
+    device_rules.keep_usual_program()  # this and the next are what the shim's zygote does
+    gc.freeze()
     root, bundle = sys.argv[1:]
     for line in sys.stdin:
         print(milliseconds(functools.partial(life, root, bundle, line.strip())), flush=True)

@@ -8,6 +8,7 @@ exactly that file whatever is renamed meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -35,6 +36,8 @@ def make_folders(root: int, path: str, mode: int = 0o755) -> int:
     Raises:
         NotADirectoryError: something on the way is a file.
     """
+    with contextlib.suppress(FileNotFoundError):  # mostly it is there
+        return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     here = os.dup(root)
     done = ""
     for part in (part for part in path.split("/") if part not in ("", ".")):

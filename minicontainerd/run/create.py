@@ -136,7 +136,6 @@ def _bring_up(container: Container, options: Options) -> Container:
             talk, forked = birth.fork(plan, joining=False)
         held.callback(talk.close)
         pid = birth.pid_of_init(talk, forked, linux)
-        warn_of_ungranted(container.config["process"], options.warn)
         with step("resource limits, set from outside", spec="runtime-spec config.md#posix-process"):
             for problem in program.limit(pid, container.config["process"].get("rlimits") or []):
                 options.warn(problem)
@@ -148,6 +147,7 @@ def _bring_up(container: Container, options: Options) -> Container:
 
             netdevices.move(wanted, pid)
         talk.say("go")
+        warn_of_ungranted(container.config["process"], options.warn)  # while the child is busy
         birth.expect(talk.hear(), "mounted")
         _run_hooks(container)
         talk.say("go")

@@ -136,6 +136,9 @@ def compile(rules: Sequence[DeviceRule]) -> bytes:
 
     >>> len(compile([{"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"}])) // 8
     24
+    >>> refused, allowed = {"allow": False, "type": "c"}, {"allow": True, "type": "c"}
+    >>> compile([refused, allowed]) == compile([allowed])
+    True
     """
     code = bpf.Assembler()
     code.load(R2, 0)
@@ -155,9 +158,12 @@ def _section(code: bpf.Assembler, rules: Sequence[DeviceRule], kind: str, bit: i
     code.jump_if_any(R3, bit, f"{kind} wanted")
     code.jump(f"{kind} done")
     code.label(f"{kind} wanted")
+    asked = set()
     for number, rule in enumerate(reversed(rules)):
-        if kind not in (rule.get("access") or "rwm"):
+        condition = rule.get("type", "a"), _number(rule, "major"), _number(rule, "minor")
+        if kind not in (rule.get("access") or "rwm") or condition in asked:  # of two about the same, the later decides
             continue
+        asked.add(condition)
         other = f"{kind} not {number}"
         if rule.get("type", "a") != "a":
             code.jump_if_not_equal(R2, _TYPES[rule["type"]], other)
