@@ -44,12 +44,15 @@ class Row:
 def alternate(parties: Sequence[Callable[[int], float]], rounds: int) -> tuple[tuple[float, ...], ...]:
     """Call each of *parties* once a round, with the round's number; what each of them returned.
 
-    Who begins changes from round to round, for the second may find the machine warmer, or busier with the first.
+    Who begins changes from round to round, for the second may find the machine warmer, or busier with the first: the
+    kernel takes a container apart after its runtime has ended. Of two, each follows itself as often as the other; of
+    more, none follows itself (behind itself `runc run` takes 18 ms where it takes 24 behind ours).
     """
     results: list[list[float]] = [[] for _ in parties]
     for number in range(rounds):
         order = list(enumerate(parties))
-        for which, party in order if number % 2 == 0 else reversed(order):
+        first = number % len(order)
+        for which, party in [*order[first:], *order[:first]]:
             results[which].append(party(number))
     return tuple(map(tuple, results))
 
