@@ -58,8 +58,8 @@ def test_the_first_ones_may_come_at_once(
 
 
 def published(plugins: Plugins, network: Config, container: Namespace, n: int) -> Attached:
-    published = {"portMappings": [port(8000 + n)]}
-    portmap = {"cniVersion": "1.0.0", "name": "web", "type": "portmap", "runtimeConfig": published}
+    mapping = {"runtimeConfig": {"portMappings": [port(8000 + n)]}}
+    portmap = {"cniVersion": "1.0.0", "name": "web", "type": "portmap", **mapping}
     return Attached(plugins, [network, portmap], container, f"c{n}")
 
 

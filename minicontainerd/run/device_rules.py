@@ -2,7 +2,7 @@
 
 A rule says for some devices, and for some kinds of access, yes or no. For each kind of access the last rule that
 speaks of it decides, and where none does the answer is no. Each of the three kinds gets a section of the program, and
-the rules stand in it from the last to the first::
+the rules stand in it from the last to the first, without those that a later one about the same devices overrules::
 
                     is a read wanted? no ──────────────────────────▶ next section
     allow c 5:1     type 2? major 5? minor 1? no ─▶ next rule, yes ─▶ next section
@@ -122,13 +122,9 @@ def _allows_all(rules: Sequence[DeviceRule]) -> bool:
     for rule in reversed(rules):
         if not rule.get("allow"):
             return False
-        if _has_no_condition(rule) and set(rule.get("access") or "rwm") == set(_ACCESS):
+        if _devices_of(rule) == _EVERY and set(rule.get("access") or "rwm") == set(_ACCESS):
             return True
     return False
-
-
-def _has_no_condition(rule: DeviceRule) -> bool:
-    return rule.get("type", "a") == "a" and _number(rule, "major") is None and _number(rule, "minor") is None
 
 
 def compile(rules: Sequence[DeviceRule]) -> bytes:
@@ -160,26 +156,34 @@ def _section(code: bpf.Assembler, rules: Sequence[DeviceRule], kind: str, bit: i
     code.label(f"{kind} wanted")
     asked = set()
     for number, rule in enumerate(reversed(rules)):
-        condition = rule.get("type", "a"), _number(rule, "major"), _number(rule, "minor")
-        if kind not in (rule.get("access") or "rwm") or condition in asked:  # of two about the same, the later decides
+        devices = type, major, minor = _devices_of(rule)
+        if kind not in (rule.get("access") or "rwm") or devices in asked:  # of two about the same, the later decides
             continue
-        asked.add(condition)
+        asked.add(devices)
         other = f"{kind} not {number}"
-        if rule.get("type", "a") != "a":
-            code.jump_if_not_equal(R2, _TYPES[rule["type"]], other)
-        for name, register in (("major", R4), ("minor", R5)):
-            if (wanted := _number(rule, name)) is not None:
+        if type != "a":
+            code.jump_if_not_equal(R2, _TYPES[type], other)
+        for wanted, register in ((major, R4), (minor, R5)):
+            if wanted is not None:
                 code.jump_if_not_equal(register, wanted, other)
         if rule.get("allow"):
             code.jump(f"{kind} done")
         else:
             code.answer(0)
         code.label(other)
-        if _has_no_condition(rule):
+        if devices == _EVERY:
             break
     else:
         code.answer(0)
     code.label(f"{kind} done")
+
+
+_EVERY = ("a", None, None)
+
+
+def _devices_of(rule: DeviceRule) -> tuple[str, int | None, int | None]:
+    """The devices that a rule speaks of: type, major and minor. None is all of them."""
+    return rule.get("type", "a"), _number(rule, "major"), _number(rule, "minor")
 
 
 def _number(rule: DeviceRule, name: str) -> int | None:
